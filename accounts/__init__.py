@@ -1,0 +1,1 @@
+"""Members: who they are, how they sign in, and by which tokens they stay signed in."""

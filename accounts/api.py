@@ -1,0 +1,129 @@
+"""The JSON API for accounts: parse, call, answer."""
+
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.exceptions import APIException
+from rest_framework.permissions import AllowAny, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from . import sign_in
+from .models import User
+
+
+class Registration(serializers.Serializer[Any]):
+    """A new account."""
+
+    username = serializers.CharField(max_length=150)
+    email = serializers.EmailField(max_length=254)
+    password = serializers.CharField(max_length=1024, trim_whitespace=False, write_only=True)
+
+
+class Credentials(serializers.Serializer[Any]):
+    """A name, or an e-mail address, and a password."""
+
+    username = serializers.CharField(max_length=254)
+    password = serializers.CharField(max_length=1024, trim_whitespace=False, write_only=True)
+
+
+class RefreshRequest(serializers.Serializer[Any]):
+    """A refresh token."""
+
+    refresh = serializers.CharField(max_length=4096)
+
+
+class Tokens(serializers.Serializer[Any]):
+    """A pair of tokens; `expires_in` is the access token's life in seconds."""
+
+    access = serializers.CharField()
+    refresh = serializers.CharField()
+    expires_in = serializers.IntegerField()
+
+
+class Account(serializers.ModelSerializer[User]):
+    """Who you are."""
+
+    class Meta:
+        model = User
+        fields = ["id", "username", "email", "date_joined", "is_staff"]
+        read_only_fields = fields
+
+
+class OpenView(APIView):
+    """A view that whoever has no token yet may call. A body that cannot be read is a failed attempt too."""
+
+    authentication_classes: ClassVar[list[Any]] = []
+    permission_classes = [AllowAny]
+    attempt_type: str
+
+    def parsed(self, request: Request, serializer_class: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+        """The body's valid fields; raises what DRF raises for a body that is not valid."""
+        try:
+            serializer = serializer_class(data=request.data)
+            serializer.is_valid(raise_exception=True)
+        except APIException:
+            sign_in.malformed(self.attempt_type)
+            raise
+        fields: dict[str, Any] = serializer.validated_data
+        return fields
+
+
+class RegisterView(OpenView):
+    """Open an account."""
+
+    attempt_type = "register"
+
+    @extend_schema(request=Registration, responses={201: Account}, auth=[])
+    def post(self, request: Request) -> Response:
+        """Open an account."""
+        user = sign_in.register(**self.parsed(request, Registration))
+        return Response(Account(user).data, status=status.HTTP_201_CREATED)
+
+
+class LoginView(OpenView):
+    """Sign in."""
+
+    attempt_type = "login"
+
+    @extend_schema(request=Credentials, responses={200: Tokens}, auth=[])
+    def post(self, request: Request) -> Response:
+        """Sign in by name or e-mail address."""
+        return Response(asdict(sign_in.sign_in(request=request._request, **self.parsed(request, Credentials))))
+
+
+class RefreshView(OpenView):
+    """Stay signed in."""
+
+    attempt_type = "jwt"
+
+    @extend_schema(request=RefreshRequest, responses={200: Tokens}, auth=[])
+    def post(self, request: Request) -> Response:
+        """Exchange a refresh token for a new pair; the old one is worth nothing from then on."""
+        return Response(asdict(sign_in.refresh(token=self.parsed(request, RefreshRequest)["refresh"])))
+
+
+class LogoutView(OpenView):
+    """Sign out."""
+
+    attempt_type = "jwt"
+
+    @extend_schema(request=RefreshRequest, responses={204: None}, auth=[])
+    def post(self, request: Request) -> Response:
+        """End the session that a refresh token belongs to."""
+        sign_in.sign_out(token=self.parsed(request, RefreshRequest)["refresh"])
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class MeView(APIView):
+    """Who you are."""
+
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(responses={200: Account})
+    def get(self, request: Request) -> Response:
+        """The account that the bearer token belongs to."""
+        return Response(Account(request.user).data)

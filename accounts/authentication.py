@@ -1,0 +1,44 @@
+"""Bearer tokens on the API."""
+
+from typing import Any
+
+from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+from rest_framework_simplejwt.authentication import JWTAuthentication
+from rest_framework_simplejwt.exceptions import InvalidToken
+
+from observability import security
+
+from . import tokens
+from .metrics import attempt
+
+
+class BearerAuthentication(JWTAuthentication):
+    """simplejwt's, and the token's family must be live: signing out ends access tokens at once.
+
+    A bearer token that fails is counted as an attempt; a good one is none.
+    """
+
+    def authenticate(self, request: Request) -> Any:
+        """(user, token), or None without a bearer token.
+
+        Raises:
+            AuthenticationFailed: where the token is not good.
+        """
+        try:
+            found = super().authenticate(request)
+            if found is not None and not tokens.family_is_live(found[1].get(tokens.FAMILY)):
+                raise InvalidToken("The session of this token has ended.")
+        except (AuthenticationFailed, ValueError, OverflowError) as error:
+            attempt("jwt", success=False)
+            security.count("invalid_token")
+            raise AuthenticationFailed("The token is not valid.") from error
+        return found
+
+
+class BearerScheme(SimpleJWTScheme):
+    """How the OpenAPI document names it."""
+
+    target_class = "accounts.authentication.BearerAuthentication"
+    name = "bearer"

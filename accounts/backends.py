@@ -1,0 +1,27 @@
+"""How a name and a password are checked."""
+
+from typing import Any
+
+from django.contrib.auth.backends import ModelBackend
+from django.http import HttpRequest
+
+from .models import User
+
+
+class NameOrEmailBackend(ModelBackend):
+    """Django's backend, with the e-mail address as good as the name, both in any case.
+
+    An unknown name costs one password hash, as a known one does, so that time does not tell which exist.
+    """
+
+    def authenticate(  # type: ignore[override]
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **_: Any
+    ) -> User | None:
+        """The active user with that name or address and password, or None."""
+        if not username or password is None:
+            return None
+        user = User.objects.by_name_or_email(username)
+        if user is None:
+            User().set_password(password)
+            return None
+        return user if user.check_password(password) and self.user_can_authenticate(user) else None

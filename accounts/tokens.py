@@ -1,0 +1,118 @@
+"""Access and refresh tokens: families, rotation, and the end of both."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.utils import timezone
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
+from rest_framework_simplejwt.utils import get_md5_hash_password
+
+from observability import security
+from observability.problems import Unauthorized
+
+from .models import RefreshFamily, User
+
+FAMILY = "family"
+
+
+class InvalidToken(Unauthorized):
+    """The token is malformed, expired, of another type, revoked, or of someone who may no longer sign in."""
+
+    def __init__(self) -> None:
+        super().__init__("The token is not valid. Sign in again.")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """What a client gets at sign-in and at each refresh. `expires_in`: seconds until the access token ends."""
+
+    access: str
+    refresh: str
+    expires_in: int
+
+
+def issue(user: User) -> TokenPair:
+    """Begin a family for `user` and give its first pair."""
+    now = timezone.now()
+    family = RefreshFamily(
+        user=user,
+        current_jti=uuid4().hex,
+        created_at=now,
+        updated_at=now,
+        expires_at=now + settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"],
+    )
+    family.save(force_insert=True)
+    return _pair(family, user, family.current_jti)
+
+
+def rotate(raw: str) -> TokenPair:
+    """Exchange a refresh token for a new pair; the old token is worth nothing from then on.
+
+    Raises:
+        InvalidToken: also where the token was used before, which ends its whole family.
+    """
+    token, family = _verified(raw)
+    now = timezone.now()
+    jti = uuid4().hex
+    expires_at = now + settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"]
+    rotated = (
+        RefreshFamily.objects.live(now)
+        .filter(pk=family.pk, current_jti=token["jti"])
+        .update(current_jti=jti, updated_at=now, expires_at=expires_at)
+    )
+    if not rotated:
+        if RefreshFamily.objects.live(now).filter(pk=family.pk).exclude(current_jti=token["jti"]).exists():
+            _revoke(family.pk)
+            security.count("token_reuse")
+        raise InvalidToken
+    return _pair(family, family.user, jti)
+
+
+def revoke(raw: str) -> None:
+    """End the family of a refresh token; harmless where it has ended already.
+
+    Raises:
+        InvalidToken: where it is no refresh token of ours.
+    """
+    _, family = _verified(raw)
+    _revoke(family.pk)
+
+
+def family_is_live(family_id: str | None) -> bool:
+    """Whether the family that an access token names may still be used."""
+    try:
+        return RefreshFamily.objects.live(timezone.now()).filter(pk=UUID(str(family_id))).exists()
+    except ValueError:
+        return False
+
+
+def _revoke(family_id: UUID) -> None:
+    now = timezone.now()
+    RefreshFamily.objects.filter(pk=family_id, revoked_at=None).update(revoked_at=now, updated_at=now)
+
+
+def _verified(raw: str) -> tuple[RefreshToken, RefreshFamily]:
+    """The token, and the family with its user, both checked but for whether the token is the current one."""
+    try:
+        token = RefreshToken(raw)  # type: ignore[arg-type]
+        family = RefreshFamily.objects.select_related("user").get(pk=UUID(str(token.get(FAMILY))))
+    except (TokenError, ValueError, RefreshFamily.DoesNotExist):
+        security.count("invalid_token")
+        raise InvalidToken from None
+    fingerprint = get_md5_hash_password(family.user.password)
+    if str(token.get("user_id")) != str(family.user_id) or token.get("hash_password") != fingerprint:
+        security.count("invalid_token")
+        raise InvalidToken
+    return token, family
+
+
+def _pair(family: RefreshFamily, user: User, jti: str) -> TokenPair:
+    refresh = RefreshToken.for_user(user)
+    refresh["jti"] = jti
+    refresh[FAMILY] = str(family.pk)
+    access: AccessToken = refresh.access_token
+    lifetime: timedelta = settings.SIMPLE_JWT["ACCESS_TOKEN_LIFETIME"]
+    return TokenPair(access=str(access), refresh=str(refresh), expires_in=int(lifetime.total_seconds()))

@@ -1,0 +1,21 @@
+"""The ASGI application: the edge around Django and, when it has landed, the chat."""
+
+import os
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bambisleep.settings")
+django.setup(set_prefix=False)
+
+from channels.routing import ProtocolTypeRouter  # noqa: E402
+
+from bambisleep import __version__  # noqa: E402
+from observability import build  # noqa: E402
+from observability.http.edge import Edge, refuse_websocket  # noqa: E402
+from observability.http.handler import Handler  # noqa: E402
+from observability.http.routes import expect_known_routes  # noqa: E402
+
+build.announce(version=__version__)
+expect_known_routes()
+
+application = Edge(ProtocolTypeRouter({"http": Handler(), "websocket": refuse_websocket}))

@@ -1,0 +1,87 @@
+"""manage.py start: everything that `make run` does once the packages are installed."""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand, CommandError, call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from accounts.models import User
+from observability.delivery.models import Pipeline
+from observability.http.docker import bridge_address
+from observability.refresh import refresh
+
+ADMIN = "admin"
+
+
+class Command(BaseCommand):
+    """Migrates, makes the first superuser, loads the demo content, and becomes daphne."""
+
+    help = "Prepare the database and serve the site on PORT, on loopback and on docker's bridge."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Prepare, say where things are, and serve."""
+        if not settings.DEBUG:
+            raise CommandError("`start` is for development. In production run the ASGI application (DEPLOYMENT.md).")
+        self._migrate()
+        password_file = settings.DATA_DIR / "admin-password"
+        self._ensure_superuser(password_file)
+        if not Pipeline.objects.filter(service="demo").exists() and not (settings.DATA_DIR / "no-demo").exists():
+            call_command("load_demo", stdout=self.stdout)
+        refresh()
+        addresses = ["127.0.0.1", *bridge_address()]
+        base = f"http://localhost:{settings.PORT}"
+        self.stdout.write(
+            f"""
+  Site       {base}/
+  Admin      {base}/admin/      user {ADMIN}, password in {_shown(password_file)}
+  Metrics    {base}/metrics
+  Health     {base}/health
+  DORA       {base}/dora        (demo data: {base}/dora?service=demo)
+  API docs   {base}/api/docs
+
+  Listening on {" and ".join(f"{address}:{settings.PORT}" for address in addresses)}. Ctrl-C ends it.
+"""
+        )
+        self.stdout.flush()
+        connection.close()
+        endpoints = [f"tcp:port={settings.PORT}:interface={address}" for address in addresses]
+        arguments = [flag for endpoint in endpoints for flag in ("--endpoint", endpoint)]
+        os.execv(
+            sys.executable,
+            [
+                sys.executable,
+                "-m",
+                "daphne",
+                "--verbosity",
+                "0",
+                "--no-server-name",
+                *arguments,
+                "bambisleep.asgi:application",
+            ],
+        )
+
+    def _migrate(self) -> None:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            self.stdout.write("Preparing the database …")
+            call_command("migrate", verbosity=0, interactive=False)
+
+    def _ensure_superuser(self, password_file: Path) -> None:
+        """A superuser with a random password, kept in a file that only its owner can read."""
+        if User.objects.filter(is_superuser=True).exists():
+            return
+        password = secrets.token_urlsafe(18)
+        password_file.unlink(missing_ok=True)
+        with open(os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(password + "\n")
+        User.objects.create_superuser(ADMIN, "admin@localhost.localdomain", password)
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

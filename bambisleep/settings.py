@@ -1,0 +1,298 @@
+"""All settings, in one module, from the environment.
+
+Every variable is read here and nowhere else, as ``NAME`` or from the file that ``NAME_FILE`` names, and is listed
+with its default in ``.env.example``. Development needs none of them. With ``DEBUG`` off, an unsafe value refuses to
+start and says which (the end of this module).
+"""
+
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import django_stubs_ext
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from observability.http.docker import bridge_address
+from observability.logs import configuration as logging_configuration
+
+django_stubs_ext.monkeypatch()  # lets Django's classes take type arguments at run time
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+environ.Env.read_env(BASE_DIR / ".env", parse_comments=True)
+env = environ.FileAwareEnv()
+
+# --- The process -----------------------------------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=True)
+DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "var")))
+PORT = env.int("PORT", default=3000)
+REVISION = env.str("REVISION", default="")  # the commit this build was made of, shown by bambisleep_build_info
+
+
+def development_secret_key() -> str:
+    """A random key, made once and kept in the data directory, so that no key stands in the repository.
+
+    Raises OSError where the data directory cannot be written.
+    """
+    path = DATA_DIR / "development-secret-key"
+    DATA_DIR.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(os.urandom(40).hex())
+    except FileExistsError:
+        pass  # made earlier, or another process got there first
+    return path.read_text()
+
+
+SECRET_KEY = env.str("SECRET_KEY", default="")
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+if DEBUG and not SECRET_KEY:
+    SECRET_KEY = development_secret_key()
+
+INSTALLED_APPS = [
+    "bambisleep",  # before daphne: its `runserver` listens on PORT
+    "observability",
+    "observability.delivery",
+    "accounts",
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_prometheus",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+
+# Every sync hook under ASGI is a thread hop. WhiteNoise can only run sync, and because it stands last, Django runs the
+# whole stack above it in the same thread: five hops a request instead of sixteen (docs/decisions/middleware-order.md).
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+]
+
+ROOT_URLCONF = "bambisleep.urls"
+ASGI_APPLICATION = "bambisleep.asgi.application"
+APPEND_SLASH = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+SILENCED_SYSTEM_CHECKS: list[str] = []
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "bambisleep" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+# --- Hosts, proxies and TLS ------------------------------------------------------------------------------------------
+
+# In development: this machine by its own names, and by the name under which a container reaches it.
+DEVELOPMENT_HOSTS = ["localhost", "127.0.0.1", "[::1]", "host.docker.internal"]
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[*DEVELOPMENT_HOSTS, *bridge_address()] if DEBUG else [])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# How many of our own proxies stand before the application. 0: the peer is the client, and no header is believed.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
+PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://localhost:{PORT}").rstrip("/")
+HTTPS = env.bool("HTTPS", default=not DEBUG)
+
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
+X_FRAME_OPTIONS = "DENY"
+
+# Bodies above this are refused before they are read (the edge under uvicorn; daphne buffers first, so there nginx's
+# client_max_body_size is what holds it).
+MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=1_048_576)
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+# --- Database, cache, sockets ----------------------------------------------------------------------------------------
+
+DATABASE_URL = env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
+DATABASE: dict[str, Any] = dict(environ.Env.db_url_config(DATABASE_URL))
+if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASE["ENGINE"] = "django_prometheus.db.backends.sqlite3"
+    DATABASE["OPTIONS"] = {
+        # IMMEDIATE: a transaction that will write takes the lock at its start, and waits, instead of failing half-way.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,  # seconds
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+    }
+    DATABASE["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}  # a file: threads of one test share it as in production
+elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
+    DATABASE["ENGINE"] = "django_prometheus.db.backends.postgresql"
+    DATABASE["CONN_MAX_AGE"] = 0  # the pool keeps connections; a persistent one per thread would leak under ASGI
+    DATABASE["CONN_HEALTH_CHECKS"] = True
+    DATABASE["OPTIONS"] = {
+        **DATABASE.get("OPTIONS", {}),
+        "connect_timeout": 2,
+        "pool": {
+            "min_size": 1,
+            "max_size": env.int("DATABASE_POOL_SIZE", default=20),
+            "timeout": 2,  # seconds a request waits for a connection before it is answered 503
+        },
+    }
+else:
+    raise ImproperlyConfigured(f"DATABASE_URL: use sqlite:// or postgres://, not {DATABASE['ENGINE']}.")
+DATABASES = {"default": DATABASE}
+
+REDIS_URL = env.str("REDIS_URL", default="")
+if REDIS_URL:
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            "OPTIONS": {"socket_timeout": 0.3, "socket_connect_timeout": 0.3},
+        }
+    }
+else:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+
+# --- Accounts --------------------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.backends.NameOrEmailBackend"]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "/"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=10),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
+    "ALGORITHM": "HS256",
+    "SIGNING_KEY": env.str("JWT_SIGNING_KEY", default=SECRET_KEY),
+    "AUDIENCE": "bambisleep",
+    "ISSUER": "bambisleep",
+    "LEEWAY": 10,  # seconds a clock may be off
+    "CHECK_REVOKE_TOKEN": True,  # a changed password ends the tokens given before
+}
+
+# --- JSON API --------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["observability.http.json.StrictJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "observability.http.openapi.ProblemAutoSchema",
+    "EXCEPTION_HANDLER": "observability.http.api_errors.exception_handler",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "bambisleep",
+    "DESCRIPTION": "Accounts and delivery records. Errors are problem details (RFC 9457).",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {},
+}
+
+# --- Static files ----------------------------------------------------------------------------------------------------
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# --- Observability ---------------------------------------------------------------------------------------------------
+
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+DORA_PUBLIC = env.bool("DORA_PUBLIC", default=True)
+DEPLOY_SERVICE = env.str("DEPLOY_SERVICE", default="bambisleep")
+DEPLOY_ENVIRONMENT = env.str("DEPLOY_ENVIRONMENT", default="production")
+# How long after a deployment an incident may be laid at its door.
+BLAST_WINDOW = timedelta(minutes=env.int("BLAST_WINDOW_MINUTES", default=60))
+FACTS_INTERVAL_SECONDS = env.float("FACTS_INTERVAL_SECONDS", default=10.0)
+FACTS_TIMEOUT_SECONDS = env.float("FACTS_TIMEOUT_SECONDS", default=5.0)
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOG_FORMAT = env.str("LOG_FORMAT", default="console" if DEBUG else "json")
+LOGGING_CONFIG = None  # configured once, here, by structlog
+logging_configuration(level=LOG_LEVEL, log_format=LOG_FORMAT)
+
+# --- What a production start refuses ---------------------------------------------------------------------------------
+
+
+def unsafe_values() -> list[str]:
+    """Each setting that must not go to production as it is, as a sentence that says what to do."""
+    found = []
+    if not SECRET_KEY:
+        found.append("SECRET_KEY is not set: give it 50 random characters or more.")
+    elif len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5 or SECRET_KEY.startswith("django-insecure-"):
+        found.append("SECRET_KEY is too weak: give it 50 random characters or more.")
+    if not ALLOWED_HOSTS:
+        found.append("ALLOWED_HOSTS is not set: name the hosts that this site answers to.")
+    if "*" in ALLOWED_HOSTS:
+        found.append("ALLOWED_HOSTS holds a wildcard: name the hosts that this site answers to.")
+    if DATABASE.get("PASSWORD") in {"postgres", "password", "changeme", "bambisleep", "admin"}:
+        found.append("DATABASE_URL carries a default password: choose another.")
+    return found
+
+
+def contradictions() -> list[str]:
+    """Each setting whose value cannot be used anywhere, as a sentence."""
+    found = []
+    if TRUSTED_PROXIES < 0:
+        found.append("TRUSTED_PROXIES counts proxies: it cannot be negative.")
+    if MAX_BODY_BYTES < 1024:
+        found.append("MAX_BODY_BYTES must be 1024 or more.")
+    if LOG_FORMAT not in {"console", "json"}:
+        found.append("LOG_FORMAT is either console or json.")
+    if not re.fullmatch(r"https?://[^/\s]+", PUBLIC_URL):
+        found.append("PUBLIC_URL is a scheme and a host, such as https://example.org.")
+    return found
+
+
+PROBLEMS = contradictions() + ([] if DEBUG else unsafe_values())
+if PROBLEMS:
+    raise ImproperlyConfigured("This site does not start with these settings:\n  " + "\n  ".join(PROBLEMS))

@@ -1,0 +1,36 @@
+"""The URL table."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import TemplateView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.permissions import AllowAny
+
+from observability import exposition, health
+
+admin.site.site_header = admin.site.site_title = "bambisleep"
+
+urlpatterns = [
+    path("", TemplateView.as_view(template_name="home.html"), name="home"),
+    path("metrics", exposition.metrics),
+    path("health", health.health),
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+    path("", include("observability.delivery.urls")),
+    path("", include("accounts.urls")),
+    path(
+        "api/schema",
+        SpectacularAPIView.as_view(permission_classes=[AllowAny], authentication_classes=[]),
+        name="schema",
+    ),
+    path(
+        "api/docs",
+        SpectacularSwaggerView.as_view(url_name="schema", permission_classes=[AllowAny], authentication_classes=[]),
+    ),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "observability.problems.bad_request"
+handler403 = "observability.problems.permission_denied"
+handler404 = "observability.problems.page_not_found"
+handler500 = "observability.problems.server_error"

@@ -1,0 +1,106 @@
+"""What every test starts from: no sockets to the outside, and a plain word about what was left out."""
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from accounts.models import User
+    from bambisleep.tests.client import AsgiClient
+
+# Before the settings are read: tests run as production does, but for TLS and the strength of the hasher.
+os.environ.setdefault("DEBUG", "false")
+os.environ.setdefault("SECRET_KEY", "a-key-for-tests-only-that-is-long-enough-to-be-accepted-0123456789")
+os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
+os.environ.setdefault("HTTPS", "false")
+os.environ.setdefault("PUBLIC_URL", "http://localhost:3000")
+os.environ.setdefault("LOG_FORMAT", "json")
+
+PACKAGES = "`make services` installs it"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a program that is not here."""
+    for mark in item.iter_markers("needs"):
+        for program in mark.args:
+            if program == "postgresql":
+                if not os.environ.get("DATABASE_URL", "").startswith("postgres"):
+                    pytest.skip("needs PostgreSQL: `make services`, then `make test-all`")
+            elif shutil.which(program) is None:
+                pytest.skip(f"needs {program}: {PACKAGES}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that are about PostgreSQL alone are not "skipped" in the run on SQLite: they are not part of it."""
+    if os.environ.get("CI") and not os.environ.get("DATABASE_URL", "").startswith("postgres"):
+        left = [item for item in items if _needs(item, "postgresql")]
+        items[:] = [item for item in items if not _needs(item, "postgresql")]
+        config.hook.pytest_deselected(items=left)
+
+
+def _needs(item: pytest.Item, program: str) -> bool:
+    return any(program in mark.args for mark in item.iter_markers("needs"))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Under CI, nothing may be skipped."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and exitstatus == 0 and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: object) -> None:
+    """Say what was left out and how to have it."""
+    skipped = terminalreporter.stats.get("skipped", [])  # type: ignore[attr-defined]
+    if skipped:
+        terminalreporter.write_line(  # type: ignore[attr-defined]
+            f"\nLeft out: {len(skipped)} tests, for the reasons above. `make services` installs what they need "
+            "(Debian), `make test-all` runs them all.",
+            yellow=True,
+        )
+
+
+@pytest.fixture(autouse=True)
+def _quick_hasher(settings: Any) -> None:
+    """Argon2 costs 50 ms; a test that is about it asks for it by name."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def asgi() -> "AsgiClient":
+    """The whole application, edge included, called as a server would."""
+    from bambisleep.tests.client import AsgiClient
+
+    return AsgiClient()
+
+
+@pytest.fixture
+def metric() -> "Callable[..., float]":
+    """The value of one event series: metric("http_requests_total", route="/dora"); 0 where there is none yet."""
+    from prometheus_client import REGISTRY
+
+    def value(name: str, **labels: str) -> float:
+        families = (sample for family in REGISTRY.collect() for sample in family.samples)
+        return sum(s.value for s in families if s.name == name and labels.items() <= s.labels.items())
+
+    return value
+
+
+@pytest.fixture
+def member(db: None) -> "User":
+    """A member whose password is `a long enough phrase`."""
+    from accounts.models import User
+
+    return User.objects.create_user("mara", "mara@example.org", "a long enough phrase")
+
+
+@pytest.fixture
+def staff(db: None) -> "User":
+    """A superuser."""
+    from accounts.models import User
+
+    return User.objects.create_superuser("sam", "sam@example.org", "a long enough phrase")

@@ -1,0 +1,115 @@
+"""Opening, resolving and linking incidents."""
+
+from datetime import datetime
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+
+from ..problems import Problem
+from ..refresh import request_refresh
+from .deployments import CLOCK_TOLERANCE
+from .models import Deployment, Incident, Severity
+
+
+class InvalidIncident(Problem):
+    """The incident contradicts itself or the clock; `errors` says where."""
+
+
+def open_incident(
+    *,
+    service: str,
+    environment: str,
+    title: str,
+    severity: str = Severity.WARNING,
+    started_at: datetime | None = None,
+    description: str = "",
+    deployment: Deployment | None = None,
+    url: str = "",
+) -> Incident:
+    """Open an incident, by default starting now.
+
+    Raises:
+        InvalidIncident: a time in the future, an unknown severity, a text that is too long.
+    """
+    now = timezone.now()
+    incident = Incident(
+        service=service.strip(),
+        environment=environment.strip(),
+        title=title.strip(),
+        severity=severity,
+        started_at=started_at or now,
+        description=description,
+        url=url,
+    )
+    _check(incident, now)
+    with transaction.atomic():
+        incident.save(force_insert=True)
+        if deployment is not None:
+            link(incident, deployment)
+        request_refresh()
+    return incident
+
+
+def resolve(incident: Incident, *, resolved_at: datetime | None = None) -> bool:
+    """Say that it is over, by default now.
+
+    Returns:
+        Whether that changed anything: an incident that is resolved stays as it is.
+
+    Raises:
+        InvalidIncident: where it would end before it started, or in the future.
+    """
+    now = timezone.now()
+    resolved_at = resolved_at or now
+    if resolved_at < incident.started_at or resolved_at > now + CLOCK_TOLERANCE:
+        raise InvalidIncident("The end lies before the start, or in the future.")
+    with transaction.atomic():
+        # A conditional UPDATE: of two who say so at once, one is first, and the other changes nothing.
+        if not Incident.objects.open().filter(pk=incident.pk).update(resolved_at=resolved_at, updated_at=now):
+            return False
+        incident.refresh_from_db()
+        _observe(incident)
+        request_refresh()
+    return True
+
+
+def link(incident: Incident, deployment: Deployment | None) -> None:
+    """Lay the incident at a deployment's door, or with None take it away again.
+
+    Raises:
+        InvalidIncident: where the deployment is of another service or environment, or has not finished.
+    """
+    if deployment is not None:
+        if (deployment.service, deployment.environment) != (incident.service, incident.environment):
+            raise InvalidIncident("The deployment is of another service or environment.")
+        if deployment.finished_at is None:
+            raise InvalidIncident("The deployment has not finished.")
+    now = timezone.now()
+    with transaction.atomic():
+        incident.deployment = deployment
+        incident.save(update_fields=["deployment", "updated_at"])
+        if deployment is not None:
+            unrecorded = Deployment.objects.filter(pk=deployment.pk, failure_recorded_at=None)
+            unrecorded.update(failure_recorded_at=now, updated_at=now)
+        _observe(incident)
+        request_refresh()
+
+
+def _observe(incident: Incident) -> None:
+    """Count a recovery once it is known to have been caused by a change and to be over."""
+    if incident.deployment_id and incident.resolved_at:
+        unobserved = Incident.objects.filter(pk=incident.pk, observed_recovery_seconds=None)
+        unobserved.update(observed_recovery_seconds=incident.recovery_seconds, updated_at=timezone.now())
+
+
+def _check(incident: Incident, now: datetime) -> None:
+    errors: dict[str, list[str]] = {}
+    try:
+        incident.full_clean(validate_constraints=False)
+    except ValidationError as error:
+        errors = {field: list(texts) for field, texts in error.message_dict.items()}
+    if incident.started_at > now + CLOCK_TOLERANCE:
+        errors.setdefault("started_at", []).append("Lies more than five minutes in the future.")
+    if errors:
+        raise InvalidIncident("The incident was not recorded.", errors=errors)

@@ -1,0 +1,42 @@
+"""What is known of one request while it passes through the house, carried in its ASGI scope."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.http import HttpRequest
+
+SCOPE_KEY = "bambisleep"
+UNMATCHED = "unmatched"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its response.
+
+    The edge makes it; the handler writes `route` and `user_id`; a view that streams media sets `streams_media`.
+    """
+
+    request_id: str
+    started: float  # seconds of time.perf_counter
+    route: str | None = None
+    user_id: int | None = None
+    status: int | None = None
+    first_byte: float | None = None  # seconds of time.perf_counter
+    received_bytes: int = 0
+    streams_media: bool = False
+    complete: bool = False
+    gone: bool = False
+    too_large: bool = False
+    after_response: list[Any] = field(default_factory=list)
+
+
+def exchange_of(request: HttpRequest) -> Exchange | None:
+    """The exchange that `request` belongs to; None where it did not come through the edge (Django's test client)."""
+    scope = getattr(request, "scope", None)
+    return scope.get(SCOPE_KEY) if scope else None
+
+
+def request_id_of(request: HttpRequest) -> str:
+    """The request's id, or "-" where it did not come through the edge."""
+    exchange = exchange_of(request)
+    return exchange.request_id if exchange else "-"

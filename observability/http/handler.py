@@ -1,0 +1,63 @@
+"""Django's ASGI handler, telling the edge which route and which user a request had."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.exception import convert_exception_to_response
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import Resolver404, ResolverMatch, set_urlconf
+from django.utils.functional import LazyObject
+
+from ..problems import CONTENT_TYPE, error_response, speaks_json
+from .exchange import UNMATCHED, exchange_of
+from .routes import OPERATIONAL, label
+
+TECHNICAL_PAGES = {400, 404, 500}
+
+
+class Handler(ASGIHandler):
+    """Writes the route into the exchange, at no cost in thread hops, and lets operational paths past the middleware."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._operational = convert_exception_to_response(self._get_response_async)
+
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        """Resolve as Django does, and note the pattern."""
+        exchange = exchange_of(request)
+        try:
+            match: ResolverMatch = super().resolve_request(request)  # type: ignore[misc]
+        except Resolver404:
+            if exchange:
+                exchange.route = UNMATCHED
+            raise
+        if exchange:
+            exchange.route = label(match)
+        return match
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer, and note the user where the request came to know one (never loading it for that)."""
+        response: HttpResponseBase
+        if request.path_info in OPERATIONAL:
+            set_urlconf(settings.ROOT_URLCONF)
+            response = await self._operational(request)
+            response._resource_closers.append(request.close)  # type: ignore[attr-defined]
+            if not response.streaming:
+                response.headers.setdefault("Content-Length", str(len(response.content)))  # type: ignore[attr-defined]
+        else:
+            response = await super().get_response_async(request)
+        if settings.DEBUG and response.status_code in TECHNICAL_PAGES and speaks_json(request):
+            if response.headers.get("Content-Type") != CONTENT_TYPE:
+                response = error_response(request, response.status_code, "")  # not the developers' page
+        exchange = exchange_of(request)
+        if exchange:
+            exchange.user_id = _known_user_id(request)
+        return response
+
+
+def _known_user_id(request: HttpRequest) -> int | None:
+    attributes: dict[str, Any] = request.__dict__
+    user = attributes.get("_cached_user") or attributes.get("user")
+    return None if isinstance(user, LazyObject) else getattr(user, "pk", None)

@@ -1,0 +1,39 @@
+"""How errors stand in the OpenAPI document: as problem details, on every operation."""
+
+from typing import Any
+
+from drf_spectacular.openapi import AutoSchema
+
+PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "request_id"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string"},
+        "errors": {"type": "object", "additionalProperties": True},
+    },
+}
+COMMON = {
+    "400": "The request is not valid.",
+    "401": "Not signed in, or the token is not valid.",
+    "405": "The method is not allowed here.",
+    "406": "No acceptable representation.",
+    "413": "The body is too large.",
+    "415": "The body's media type is not supported.",
+}
+
+
+class ProblemAutoSchema(AutoSchema):
+    """drf-spectacular's, with the errors that any operation may answer."""
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        """The operation object, with problem responses added where it declares none of its own."""
+        operation = super().get_operation(*args, **kwargs)
+        if operation is not None:
+            content = {"application/problem+json": {"schema": PROBLEM}}
+            for status, description in COMMON.items():
+                operation["responses"].setdefault(status, {"description": description, "content": content})
+        return operation

@@ -1,0 +1,48 @@
+"""Counting a finished exchange, once, under bounded labels."""
+
+from typing import Any
+
+from .metrics import DURATION, ERRORS, REQUESTS
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+HANG_UP = 499  # nginx's name for a client that went away before it was answered
+
+# Looking a label set up costs more than counting in it, so each is kept. Methods, routes and statuses are bounded.
+_children: dict[tuple[str, str, int], tuple[Any, Any, Any]] = {}
+
+
+def record(*, method: str, route: str, status: int, seconds: float) -> None:
+    """Count one request.
+
+    Args:
+        method: as sent; anything outside the allow-list counts as OTHER.
+        route: the URL pattern, or "unmatched".
+        status: as sent to the client, or 499 where it hung up.
+        seconds: to the last byte (to the first, where the route streams media).
+    """
+    key = (method, route, status)
+    children = _children.get(key)
+    if children is None:
+        children = _children_of(method if method in METHODS else "OTHER", route, status)
+        if method in METHODS:
+            _children[key] = children
+    children[0].inc()
+    children[1].observe(seconds)
+    if children[2] is not None:
+        children[2].inc()
+
+
+def _children_of(method: str, route: str, status: int) -> tuple[Any, Any, Any]:
+    error = "server_error" if status >= 500 else "client_error" if status >= 400 else None
+    return (
+        REQUESTS.labels(method, route, str(status)),
+        DURATION.labels(method, route),
+        ERRORS.labels(method, route, error) if error else None,
+    )
+
+
+def expect(method: str, route: str) -> None:
+    """Create the error counters and the duration series of a known route at 0, so that the first error is seen."""
+    DURATION.labels(method, route)
+    for error in ("client_error", "server_error"):
+        ERRORS.labels(method, route, error)

@@ -1,0 +1,59 @@
+"""The `route` label: one bounded name for each URL pattern."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls.resolvers import ResolverMatch
+
+from .exchange import UNMATCHED
+from .recording import expect
+
+# Not counted as traffic: Prometheus and load balancers ask for these all day.
+SILENT = frozenset({"/metrics", "/health", "/health/live", "/health/ready"})
+# Answered without Django's middleware: to any Host header, never redirected to TLS, with no session and no database.
+OPERATIONAL = SILENT | {"/alerts"}
+
+_labels: dict[str, str] = {}
+
+
+def label(match: ResolverMatch) -> str:
+    """The route label of a resolved URL: its pattern, the admin's grouped by model."""
+    name = _labels.get(match.route)
+    if name is None:
+        name = _labels[match.route] = _label(match.route, match.namespaces)
+    return name
+
+
+def _label(route: str, namespaces: list[str]) -> str:
+    if namespaces[:1] == ["admin"]:
+        segments = route.split("/")
+        is_model = len(segments) > 3 and not any(character in segments[1] for character in "<^(")
+        return f"/admin/{segments[1]}/{segments[2]}/" if is_model and "<" not in segments[2] else "/admin/"
+    return "/" + route
+
+
+def expect_known_routes() -> None:
+    """Create the series of every API and page route at 0 (not the admin's: they are many, and staff will tell)."""
+    expect("GET", UNMATCHED)
+    for route, callback in _leaves(get_resolver().url_patterns, ""):
+        if route not in SILENT and not route.startswith("/admin/"):
+            for method in _methods(callback):
+                expect(method, route)
+
+
+def _leaves(patterns: list[Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _leaves(pattern.url_patterns, route)
+        elif isinstance(pattern, URLPattern):
+            yield "/" + route, pattern.callback
+
+
+def _methods(callback: Any) -> list[str]:
+    view_class = getattr(callback, "cls", None) or getattr(callback, "view_class", None)
+    if view_class is None:
+        return ["GET"]
+    named = [name for name in view_class.http_method_names if hasattr(view_class, name)]
+    return [name.upper() for name in named if name not in {"options", "head", "trace"}]

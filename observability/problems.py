@@ -1,0 +1,96 @@
+"""Errors as problem details, in one place (RFC 9457).
+
+Raise a `Problem` from a subject function; the JSON API answers it as application/problem+json, and so do the handlers
+for errors that never reach a view. Pages get an HTML error page.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+
+from .http.exchange import request_id_of
+
+CONTENT_TYPE = "application/problem+json"
+JSON_PATHS = ("/auth/", "/dora", "/alerts", "/api/", "/metrics", "/health", "/stripe/")
+
+
+class Problem(Exception):
+    """An error that a client can do something about.
+
+    Args:
+        detail: one sentence for the person who reads it.
+        errors: field name to list of sentences, where fields are at fault.
+    """
+
+    status = 400
+    title = ""
+    headers: dict[str, str] = {}
+
+    def __init__(self, detail: str, *, errors: dict[str, list[str]] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+
+
+class Unauthorized(Problem):
+    """Whoever asks has not shown who they are (401)."""
+
+    status = 401
+    headers = {"WWW-Authenticate": 'Bearer realm="api"'}
+
+
+class Conflict(Problem):
+    """What is asked contradicts what is stored (409)."""
+
+    status = 409
+
+
+def problem_body(status: int, *, detail: str = "", request_id: str = "-", **more: Any) -> dict[str, Any]:
+    """The members of a problem document (RFC 9457, section 3.1), with the request id to quote to the operator."""
+    body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    if detail:
+        body["detail"] = detail
+    return {**body, "request_id": request_id, **{key: value for key, value in more.items() if value}}
+
+
+def speaks_json(request: HttpRequest) -> bool:
+    """Whether an error is answered as a problem document: on JSON endpoints, and to clients that ask for no HTML."""
+    return request.path.startswith(JSON_PATHS) or "text/html" not in request.headers.get("Accept", "")
+
+
+def error_response(request: HttpRequest, status: int, detail: str) -> HttpResponseBase:
+    """An error page for people, or a problem document where JSON is spoken."""
+    request_id = request_id_of(request)
+    if speaks_json(request):
+        body = problem_body(status, detail=detail, request_id=request_id)
+        return JsonResponse(body, status=status, content_type=CONTENT_TYPE)
+    context = {"status": status, "title": HTTPStatus(status).phrase, "detail": detail, "request_id": request_id}
+    return render(None, "error.html", context, status=status)  # type: ignore[arg-type]
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """handler400."""
+    return error_response(request, 400, "The request could not be understood.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """handler403."""
+    return error_response(request, 403, "You may not see this.")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+    """CSRF_FAILURE_VIEW."""
+    return error_response(request, 403, "The form has expired or came from another site. Go back, reload, send again.")
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """handler404."""
+    return error_response(request, 404, "There is nothing at this address.")
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """handler500."""
+    return error_response(request, 500, "Something went wrong on our side. It has been recorded.")
