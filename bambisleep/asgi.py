@@ -14,8 +14,12 @@ from observability import build  # noqa: E402
 from observability.http.edge import Edge, refuse_websocket  # noqa: E402
 from observability.http.handler import Handler  # noqa: E402
 from observability.http.routes import expect_known_routes  # noqa: E402
+from observability.refresh import refresher  # noqa: E402
 
 build.announce(version=__version__)
 expect_known_routes()
 
-application = Edge(ProtocolTypeRouter({"http": Handler(), "websocket": refuse_websocket}))
+refresher.start()
+
+protocols = ProtocolTypeRouter({"http": Handler(), "websocket": refuse_websocket})  # type: ignore[no-untyped-call]
+application = Edge(protocols)

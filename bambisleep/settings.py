@@ -14,6 +14,7 @@ from typing import Any
 import django_stubs_ext
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from environ.fileaware_mapping import FileAwareMapping
 
 from observability.http.docker import bridge_address
 from observability.logs import configuration as logging_configuration
@@ -23,7 +24,8 @@ django_stubs_ext.monkeypatch()  # lets Django's classes take type arguments at r
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 environ.Env.read_env(BASE_DIR / ".env", parse_comments=True)
-env = environ.FileAwareEnv()
+env = environ.FileAwareEnv()  # type: ignore[no-untyped-call]
+env.ENVIRON = FileAwareMapping({name: value for name, value in os.environ.items() if value})  # empty means default
 
 # --- The process -----------------------------------------------------------------------------------------------------
 
@@ -142,7 +144,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 # --- Database, cache, sockets ----------------------------------------------------------------------------------------
 
 DATABASE_URL = env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
-DATABASE: dict[str, Any] = dict(environ.Env.db_url_config(DATABASE_URL))
+DATABASE: dict[str, Any] = dict(environ.Env.db_url_config(DATABASE_URL))  # type: ignore[no-untyped-call]
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     DATABASE["ENGINE"] = "django_prometheus.db.backends.sqlite3"
     DATABASE["OPTIONS"] = {

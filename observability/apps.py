@@ -13,6 +13,7 @@ class ObservabilityConfig(AppConfig):
     verbose_name = "Observability"
 
     def ready(self) -> None:
+        """Load them."""
         from . import checks  # noqa: F401
 
         for app in apps.get_app_configs():

@@ -3,7 +3,8 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Tags, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, Tags, register
 
 
 @register(Tags.security, deploy=True)
@@ -12,4 +13,4 @@ def metrics_are_protected(**_: Any) -> list[CheckMessage]:
     if settings.METRICS_TOKEN:
         return []
     hint = "Set METRICS_TOKEN, or keep /metrics from the outside in the proxy and silence this check."
-    return [Warning("/metrics answers without a token.", hint=hint, id="observability.W001")]
+    return [checks.Warning("/metrics answers without a token.", hint=hint, id="observability.W001")]

@@ -29,7 +29,7 @@ from prometheus_client.metrics_core import (
 from . import facts
 from .models import FactSample
 from .problems import error_response
-from .refresh import refresh, refresher
+from .refresh import refresh
 
 FACTS_DEADLINE_SECONDS = 1.2
 
@@ -43,16 +43,12 @@ threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="operations")
 async def metrics(request: HttpRequest) -> HttpResponse:
     """Answer a scrape; with METRICS_TOKEN set, only to `Authorization: Bearer <token>`."""
     if request.method not in {"GET", "HEAD"}:
-        response: Any = error_response(request, 405, "A scrape is a GET.")
-        response["Allow"] = "GET, HEAD"
-        return response  # type: ignore[no-any-return]
+        return error_response(request, 405, "A scrape is a GET.", {"Allow": "GET, HEAD"})
     if settings.METRICS_TOKEN:
         expected = f"Bearer {settings.METRICS_TOKEN}"
         if not constant_time_compare(request.headers.get("Authorization", ""), expected):
-            response = error_response(request, 401, "Send the scrape token as a bearer token.")
-            response["WWW-Authenticate"] = 'Bearer realm="metrics"'
-            return response  # type: ignore[no-any-return]
-    refresher.start()
+            challenge = {"WWW-Authenticate": 'Bearer realm="metrics"'}
+            return error_response(request, 401, "Send the scrape token as a bearer token.", challenge)
     loop = asyncio.get_running_loop()
     try:
         samples = await asyncio.wait_for(loop.run_in_executor(threads, read_snapshot), FACTS_DEADLINE_SECONDS)

@@ -6,7 +6,7 @@ check with its state and latency. 200, or 503 where a check that matters failed.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,36 +87,34 @@ CHECKS = (
 
 async def live(request: HttpRequest) -> HttpResponse:
     """200 as long as the process answers."""
-    return _refused(request) or _response(request, {"status": "ok"}, 200)
+    return _refused(request) or _response({"status": "ok"}, 200)
 
 
 async def ready(request: HttpRequest) -> HttpResponse:
     """200 where every required check passes, else 503 naming the one that does not."""
-    return _refused(request) or await _report(request, [check for check in CHECKS if check.required])
+    return _refused(request) or await _report([check for check in CHECKS if check.required])
 
 
 async def health(request: HttpRequest) -> HttpResponse:
     """Every check; 503 where a required one fails, `degraded` and 200 where only another does."""
-    return _refused(request) or await _report(request, CHECKS)
+    return _refused(request) or await _report(CHECKS)
 
 
 def _refused(request: HttpRequest) -> HttpResponse | None:
     if request.method in {"GET", "HEAD"}:
         return None
-    response: Any = error_response(request, 405, "A health check is a GET.")
-    response["Allow"] = "GET, HEAD"
-    return response  # type: ignore[no-any-return]
+    return error_response(request, 405, "A health check is a GET.", {"Allow": "GET, HEAD"})
 
 
-async def _report(request: HttpRequest, checks: Any) -> HttpResponse:
+async def _report(checks: Sequence[Check]) -> HttpResponse:
     results = dict(await asyncio.gather(*(_outcome(check) for check in checks)))
     failed = {check.name for check in checks if results[check.name]["status"] != "ok"}
     required = {check.name for check in checks if check.required}
     status = "unavailable" if failed & required else "degraded" if failed else "ok"
-    return _response(request, {"status": status, "checks": results}, 503 if failed & required else 200)
+    return _response({"status": status, "checks": results}, 503 if failed & required else 200)
 
 
-def _response(request: HttpRequest, body: dict[str, Any], status: int) -> HttpResponse:
+def _response(body: dict[str, Any], status: int) -> HttpResponse:
     return JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})
 
 
@@ -130,7 +128,7 @@ async def _outcome(check: Check) -> tuple[str, dict[str, Any]]:
         outcome.update(status="failed", detail=f"No answer in {DEADLINE_SECONDS} s.")
     except CheckFailed as finding:
         outcome.update(status="failed", detail=str(finding))
-    except Exception as error:  # whatever the driver raises: its class says enough, its text may hold an address
+    except Exception as error:  # noqa: BLE001 - whatever the driver raises: its class says enough, its text may hold an address
         outcome.update(status="failed", detail=type(error).__name__)
     outcome["latency_ms"] = round((time.perf_counter() - started) * 1000, 1)
     return check.name, outcome

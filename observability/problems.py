@@ -7,8 +7,7 @@ for errors that never reach a view. Pages get an HTML error page.
 from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, JsonResponse
-from django.http.response import HttpResponseBase
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from .http.exchange import request_id_of
@@ -61,36 +60,41 @@ def speaks_json(request: HttpRequest) -> bool:
     return request.path.startswith(JSON_PATHS) or "text/html" not in request.headers.get("Accept", "")
 
 
-def error_response(request: HttpRequest, status: int, detail: str) -> HttpResponseBase:
+def error_response(
+    request: HttpRequest, status: int, detail: str, headers: dict[str, str] | None = None
+) -> HttpResponse:
     """An error page for people, or a problem document where JSON is spoken."""
     request_id = request_id_of(request)
     if speaks_json(request):
         body = problem_body(status, detail=detail, request_id=request_id)
-        return JsonResponse(body, status=status, content_type=CONTENT_TYPE)
+        return JsonResponse(body, status=status, content_type=CONTENT_TYPE, headers=headers)
     context = {"status": status, "title": HTTPStatus(status).phrase, "detail": detail, "request_id": request_id}
-    return render(None, "error.html", context, status=status)  # type: ignore[arg-type]
+    response = render(None, "error.html", context, status=status)
+    for name, value in (headers or {}).items():
+        response[name] = value
+    return response
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler400."""
     return error_response(request, 400, "The request could not be understood.")
 
 
-def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler403."""
     return error_response(request, 403, "You may not see this.")
 
 
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """CSRF_FAILURE_VIEW."""
     return error_response(request, 403, "The form has expired or came from another site. Go back, reload, send again.")
 
 
-def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler404."""
     return error_response(request, 404, "There is nothing at this address.")
 
 
-def server_error(request: HttpRequest) -> HttpResponseBase:
+def server_error(request: HttpRequest) -> HttpResponse:
     """handler500."""
     return error_response(request, 500, "Something went wrong on our side. It has been recorded.")

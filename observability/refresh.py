@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, close_old_connections, connection, transaction
 from django.db.models import F, Max
 from django.utils import timezone
+from django_prometheus.migrations import ExportMigrations
 
 from .facts import FACTS, Fact, Sample
 from .models import FactRefresh, FactSample
@@ -83,10 +84,14 @@ class Refresher:
 
     def _run(self) -> None:
         failing = False
+        counted_migrations = False
         while True:
             asked, self._asked = self._asked, False
             self._wake.clear()
             try:
+                if not counted_migrations:
+                    ExportMigrations()  # type: ignore[no-untyped-call]
+                    counted_migrations = True
                 refresh() if asked else refresh_if_due()
                 failing = False
             except DatabaseError as error:
@@ -150,7 +155,7 @@ def _refresh_one(fact: Fact, stored: FactSample | None, *, force: bool) -> None:
                 FactSample.objects.filter(pk=fact.name).update(checked_at=now)
                 return
             samples = [_plain(sample) for sample in fact.compute()]
-    except Exception as error:  # whatever one fact does wrong must not take the others with it
+    except Exception as error:  # noqa: BLE001 - whatever one fact does wrong must not take the others with it
         message = f"{type(error).__name__}: {error}".strip()[:500]
         log.warning("fact_failed", fact=fact.name, error=message)
         values: dict[str, Any] = {"error": message, "checked_at": now}

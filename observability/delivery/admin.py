@@ -43,8 +43,7 @@ class CommitInline(ReadOnly, admin.TabularInline[DeployedCommit, Deployment]):
     """A deployment's commits, with lead times."""
 
     model = DeployedCommit
-    fields = ["sha", "authored_at", "lead_time", "standing"]
-    readonly_fields = fields
+    fields = readonly_fields = ("sha", "authored_at", "lead_time", "standing")
     extra = 0
 
     @admin.display(description="lead time")
@@ -88,12 +87,12 @@ class DeploymentAdmin(ReadOnly, admin.ModelAdmin[Deployment]):
     @admin.display(description="commits counted", ordering="commit_number")
     def commit_count(self, deployment: Deployment) -> int:
         """Commits that count towards lead time."""
-        return deployment.commit_number  # type: ignore[attr-defined, no-any-return]
+        return int(deployment.commit_number)
 
     @admin.display(description="incidents", ordering="incident_number")
     def incident_count(self, deployment: Deployment) -> int:
         """Incidents it caused."""
-        return deployment.incident_number  # type: ignore[attr-defined, no-any-return]
+        return int(deployment.incident_number)
 
 
 @admin.register(Incident)

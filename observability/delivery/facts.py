@@ -107,7 +107,7 @@ def deployments() -> Iterator[Sample]:
         .values_list("service", "environment")
         .annotate(all=Count("pk"), failed=Count("pk", filter=Q(failure_recorded_at__isnull=False)))
     )
-    counts = {(service, environment): (all, failed) for service, environment, all, failed in rows}
+    counts = {(service, environment): (finished, failed) for service, environment, finished, failed in rows}
     for pipeline in pipelines():
         finished, failed = counts.get(pipeline, (0, 0))
         yield FREQUENCY.sample(finished, *pipeline)

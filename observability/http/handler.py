@@ -22,13 +22,14 @@ class Handler(ASGIHandler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._operational = convert_exception_to_response(self._get_response_async)
+        without_middleware: Any = super()._get_response_async  # type: ignore[misc]
+        self._operational = convert_exception_to_response(without_middleware)
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
         """Resolve as Django does, and note the pattern."""
         exchange = exchange_of(request)
         try:
-            match: ResolverMatch = super().resolve_request(request)  # type: ignore[misc]
+            match = super().resolve_request(request)
         except Resolver404:
             if exchange:
                 exchange.route = UNMATCHED
@@ -39,22 +40,28 @@ class Handler(ASGIHandler):
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Answer, and note the user where the request came to know one (never loading it for that)."""
-        response: HttpResponseBase
+        response: Any
         if request.path_info in OPERATIONAL:
             set_urlconf(settings.ROOT_URLCONF)
-            response = await self._operational(request)
-            response._resource_closers.append(request.close)  # type: ignore[attr-defined]
+            response = await self._operational(request)  # type: ignore[misc]
+            response._resource_closers.append(request.close)
             if not response.streaming:
-                response.headers.setdefault("Content-Length", str(len(response.content)))  # type: ignore[attr-defined]
+                response.headers.setdefault("Content-Length", str(len(response.content)))
         else:
             response = await super().get_response_async(request)
         if settings.DEBUG and response.status_code in TECHNICAL_PAGES and speaks_json(request):
-            if response.headers.get("Content-Type") != CONTENT_TYPE:
-                response = error_response(request, response.status_code, "")  # not the developers' page
+            response = _for_clients(request, response)
         exchange = exchange_of(request)
         if exchange:
             exchange.user_id = _known_user_id(request)
+        return response  # type: ignore[no-any-return]
+
+
+def _for_clients(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Of Django's pages for developers, what a client of the JSON API gets in production."""
+    if response.headers.get("Content-Type") == CONTENT_TYPE:
         return response
+    return error_response(request, response.status_code, "")
 
 
 def _known_user_id(request: HttpRequest) -> int | None:

@@ -14,4 +14,4 @@ class Command(DaphneCommand):
 
     def get_application(self, options: dict[str, Any]) -> Any:
         """The application as it is: WhiteNoise serves the static files, so that the edge sees every request."""
-        return get_default_application()
+        return get_default_application()  # type: ignore[no-untyped-call]

@@ -52,7 +52,7 @@ class Command(BaseCommand):
         connection.close()
         endpoints = [f"tcp:port={settings.PORT}:interface={address}" for address in addresses]
         arguments = [flag for endpoint in endpoints for flag in ("--endpoint", endpoint)]
-        os.execv(
+        os.execv(  # noqa: S606
             sys.executable,
             [
                 sys.executable,

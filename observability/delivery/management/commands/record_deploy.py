@@ -65,7 +65,8 @@ class Command(BaseCommand):
         try:
             told = self._told(options)
             if options["dry_run"]:
-                return self._answer("would be recorded", told, options)
+                self._answer("would be recorded", told, options)
+                return
             recorded = deployments.record(**told)
         except GitError as error:
             raise CommandError(f"{error}\nNothing was recorded.") from None
@@ -101,11 +102,10 @@ class Command(BaseCommand):
         }
 
     def _commits(self, options: dict[str, Any], checkout: Checkout | None, previous: str, sha: str) -> list[Commit]:
-        if options["no_commits"]:
-            return []
         if options["commits_from"]:
             return read_commits(options["commits_from"])
-        assert checkout is not None
+        if options["no_commits"] or checkout is None:
+            return []
         checkout.refuse_if_shallow()
         # The first deployment of a service brings its whole history; none of that counts as lead time.
         return checkout.commits_between(previous, sha) if previous else []

@@ -1,0 +1,103 @@
+"""The settings: development needs nothing, production refuses what is unsafe."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SAFE = {
+    "DEBUG": "false",
+    "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "ALLOWED_HOSTS": "members.example",
+}
+
+
+def start(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Import the settings in a process of its own that has nothing but `environment`."""
+    code = "from bambisleep import settings; print(settings.SECRET_KEY, settings.DATABASE_URL)"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_development_starts_with_nothing_set(tmp_path: Path) -> None:
+    first, second = start(tmp_path), start(tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout  # the key made at the first start is kept
+    assert (tmp_path / "development-secret-key").stat().st_mode & 0o777 == 0o600
+
+
+def test_production_starts_with_safe_values(tmp_path: Path) -> None:
+    assert start(tmp_path, **SAFE).returncode == 0
+    assert not (tmp_path / "development-secret-key").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"SECRET_KEY": ""}, "SECRET_KEY is not set"),
+        ({"SECRET_KEY": "short"}, "SECRET_KEY is too weak"),
+        ({"SECRET_KEY": "a" * 60}, "SECRET_KEY is too weak"),
+        ({"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS is not set"),
+        ({"ALLOWED_HOSTS": "*"}, "wildcard"),
+        ({"ALLOWED_HOSTS": "members.example,*"}, "wildcard"),
+        ({"DATABASE_URL": "postgres://me:postgres@db/site"}, "default password"),
+        ({"TRUSTED_PROXIES": "-1"}, "TRUSTED_PROXIES"),
+        ({"LOG_FORMAT": "xml"}, "LOG_FORMAT"),
+        ({"MAX_BODY_BYTES": "0"}, "MAX_BODY_BYTES"),
+        ({"PUBLIC_URL": "members.example"}, "PUBLIC_URL"),
+        ({"DATABASE_URL": "mysql://me@db/site"}, "DATABASE_URL"),
+    ],
+)
+def test_production_refuses_to_start_with(changed: dict[str, str], named: str, tmp_path: Path) -> None:
+    done = start(tmp_path, **{**SAFE, **changed})
+    assert done.returncode != 0
+    assert "ImproperlyConfigured" in done.stderr
+    assert named in done.stderr
+
+
+def test_it_names_every_unsafe_value_at_once(tmp_path: Path) -> None:
+    done = start(tmp_path, DEBUG="false")
+    assert "SECRET_KEY" in done.stderr
+    assert "ALLOWED_HOSTS" in done.stderr
+
+
+def test_a_value_may_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(SAFE["SECRET_KEY"])
+    environment = {**SAFE, "SECRET_KEY_FILE": str(tmp_path / "key")}
+    del environment["SECRET_KEY"]
+    done = start(tmp_path, **environment)
+    assert done.returncode == 0, done.stderr
+    assert SAFE["SECRET_KEY"] in done.stdout
+
+
+def test_the_example_lists_exactly_what_the_settings_read() -> None:
+    read = set(re.findall(r"env\.\w+\(\s*\"([A-Z_]+)\"", (ROOT / "bambisleep" / "settings.py").read_text()))
+    listed = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
+    assert len(read) > 15
+    assert read == listed
+
+
+def test_the_example_starts_as_it_is(tmp_path: Path) -> None:
+    pairs = re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.M)
+    assert start(tmp_path, **dict(pairs)).returncode == 0
+
+
+def test_no_other_module_reads_the_environment() -> None:
+    apps = [path for room in ("bambisleep", "observability", "accounts") for path in (ROOT / room).rglob("*.py")]
+    readers = [
+        str(path.relative_to(ROOT))
+        for path in apps
+        if re.search(r"os\.environ|getenv", path.read_text()) and "tests" not in path.parts
+    ]
+    # Only the entry point, which says where the settings are; the settings make a key with os.urandom.
+    assert readers == ["bambisleep/asgi.py"]

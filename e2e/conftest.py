@@ -1,0 +1,22 @@
+"""What the end-to-end tests start from: an installation with data of its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.servers import Installation, installed
+
+
+@pytest.fixture
+def blank_installation(tmp_path: Path) -> Iterator[Installation]:
+    """An installation on which nothing has run yet."""
+    with installed(tmp_path, migrated=False) as installation:
+        yield installation
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A migrated installation, shared by the tests of one file."""
+    with installed(tmp_path_factory.mktemp("data")) as found:
+        yield found

@@ -1,0 +1,280 @@
+"""Real processes for the end-to-end tests: the application and Prometheus, on free loopback ports, with their own data.
+
+Nothing here sleeps for a guessed time: `wait_for` asks until something is so, or fails at a deadline and says what was
+not. Every process is ended by its pid.
+"""
+
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from psycopg import sql
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What a production start insists on, without TLS, which these tests do not have.
+PRODUCTION = {
+    "DEBUG": "false",
+    "SECRET_KEY": "a-key-for-tests-only-that-is-long-enough-to-be-accepted-0123456789",
+    "ALLOWED_HOSTS": "localhost,127.0.0.1",
+    "HTTPS": "false",
+}
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(condition: Callable[[], T], what: str, *, seconds: float = 20) -> T:
+    """Ask until `condition` is true, and return its value; fail with `what` at the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"Within {seconds} s it did not come true: {what}")
+        time.sleep(0.05)
+
+
+@dataclass(slots=True)
+class Server:
+    """A running process that speaks HTTP at `url`; what it prints goes into the file `log`."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+    http: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=20)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the series of `name` that carry `labels`; 0 where there is none."""
+        return sum(value for sample, value in self.samples(name) if labels.items() <= sample.items())
+
+    def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """Labels and value of each series of `name`, from one scrape."""
+        families = text_string_to_metric_families(self.http.get("/metrics").text)
+        return [(s.labels, s.value) for family in families for s in family.samples if s.name == name]
+
+    def json(self, path: str, **query: str | float) -> dict[str, Any]:
+        """What a GET answers, as JSON; anything but 2xx is an error."""
+        return self.http.get(path, params=query).raise_for_status().json()
+
+    def sign_in_to_admin(self, name: str, password: str) -> httpx.Response:
+        """Sign in as a browser does, with form, CSRF token and cookies; the admin's home page, if all is well."""
+        form = self.http.get("/admin/login/", params={"next": "/admin/"})
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)
+        assert token, form.text
+        fields = {"csrfmiddlewaretoken": token[1], "username": name, "password": password, "next": "/admin/"}
+        return self.http.post("/admin/login/", data=fields, headers={"Referer": self.url}, follow_redirects=True)
+
+    def raw(self, request: bytes, *, seconds: float = 20) -> bytes:
+        """Send these very bytes, and return whatever comes back until the server closes; ask it to in `request`."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as connection:
+            received = bytearray()
+            try:
+                connection.sendall(request)
+                while block := connection.recv(65_536):
+                    received += block
+            except (ConnectionResetError, BrokenPipeError):
+                pass  # it refused to read on; what it said before that is what counts
+            return bytes(received)
+
+    def interrupt(self, *, seconds: float) -> int:
+        """Ctrl-C. The exit status, which must come in time."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(seconds)
+
+
+@contextmanager
+def running(
+    command: list[str],
+    *,
+    environment: dict[str, str],
+    port: int,
+    log: Path,
+    ready: str,
+    directory: Path = ROOT,
+    seconds: float = 40,
+) -> Iterator[Server]:
+    """Run `command` until the end of the block; it begins when a GET of `ready` answers 200."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # Started from a background job, this process ignores SIGINT, and a child would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+    server = Server(process, port, log)
+
+    def answers() -> bool:
+        if process.poll() is not None:
+            pytest.fail(f"{command} ended with {process.returncode}:\n{server.output[-3000:]}")
+        try:
+            return server.http.get(ready).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_for(answers, f"{command} answers at {ready}", seconds=seconds)
+        yield server
+    finally:
+        server.http.close()
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A data directory and a database; the tests' own settings do not reach it."""
+
+    data_dir: Path
+    database_url: str | None  # None: SQLite in the data directory
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        """All of a child's environment: development, unless `settings` say otherwise."""
+        inherited = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+        home = {"HOME": str(self.data_dir), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+        database = {"DATABASE_URL": self.database_url} if self.database_url else {}
+        return {**inherited, **home, **database, "DATA_DIR": str(self.data_dir), **settings}
+
+    def manage(self, *arguments: str, directory: Path = ROOT, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run manage.py from `directory`, to its end."""
+        return subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            env=self.environment(**settings),
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    @contextmanager
+    def serving(self, server: str = "daphne", **settings: str) -> Iterator[Server]:
+        """Serve the site with "daphne", "uvicorn", "runserver" or "start" until the end of the block."""
+        port = free_port()
+        python, application = sys.executable, "bambisleep.asgi:application"
+        command = {
+            "daphne": [python, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", application],
+            "uvicorn": [python, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), application],
+            "runserver": [python, str(ROOT / "manage.py"), "runserver", "--noreload"],
+            "start": [python, str(ROOT / "manage.py"), "start"],
+        }[server]
+        environment = self.environment(PORT=str(port), **settings)
+        log = self.data_dir / f"{server}-{port}.log"
+        with running(command, environment=environment, port=port, log=log, ready="/health") as process:
+            yield process
+
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        query = f"SELECT count(*) FROM {table}"
+        if self.database_url:
+            with psycopg.connect(self.database_url) as connection:
+                return connection.execute(query).fetchone()[0]
+        with closing(sqlite3.connect(self.data_dir / "db.sqlite3")) as connection:
+            return connection.execute(query).fetchone()[0]
+
+
+@contextmanager
+def installed(data_dir: Path, *, migrated: bool = True) -> Iterator[Installation]:
+    """An installation: on PostgreSQL with a database of its own where the tests run on PostgreSQL, else on SQLite."""
+    with _fresh_database() as database_url:
+        installation = Installation(data_dir, database_url)
+        if migrated:
+            assert installation.manage("migrate", "-v0").returncode == 0
+        yield installation
+
+
+@contextmanager
+def _fresh_database() -> Iterator[str | None]:
+    outer = os.environ.get("DATABASE_URL", "")
+    if not outer.startswith("postgres"):
+        yield None
+        return
+    name = f"bambisleep_e2e_{uuid.uuid4().hex}"
+    _execute(outer, "CREATE DATABASE {}", name)
+    try:
+        yield urlsplit(outer)._replace(path=f"/{name}").geturl()
+    finally:
+        _execute(outer, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+def _execute(url: str, statement: str, name: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+
+
+@contextmanager
+def prometheus(directory: Path, target: Server) -> Iterator[Server]:
+    """A real Prometheus that scrapes `target` each second as the job `bambisleep`."""
+    port = free_port()
+    configuration = directory / "prometheus.yml"
+    configuration.write_text(
+        f"""
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+  - job_name: bambisleep
+    static_configs: [{{targets: ["127.0.0.1:{target.port}"]}}]
+"""
+    )
+    command = [
+        "prometheus",
+        f"--config.file={configuration}",
+        f"--storage.tsdb.path={directory / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(directory)}
+    log = directory / "prometheus.log"
+    with running(command, environment=environment, port=port, log=log, ready="/-/ready") as server:
+        yield server
+
+
+def query(server: Server, promql: str) -> float | None:
+    """The sum of an instant query's samples; None where it has none."""
+    samples = server.json("/api/v1/query", query=promql)["data"]["result"]
+    return sum(float(sample["value"][1]) for sample in samples) if samples else None

@@ -1,0 +1,121 @@
+"""manage.py start: what `make run` does once the packages are installed."""
+
+import stat
+import sys
+from pathlib import Path
+
+from e2e.servers import Installation
+from observability.http.docker import bridge_address
+
+
+def test_it_serves_the_operator_s_three_addresses(blank_installation: Installation) -> None:
+    with blank_installation.serving("start") as server:
+        assert "http_requests_total" in server.http.get("/metrics").text
+        assert server.json("/health")["status"] == "ok"
+        assert server.json("/dora")["service"] == "bambisleep"
+
+
+def test_it_prints_where_things_are(blank_installation: Installation) -> None:
+    with blank_installation.serving("start") as server:
+        base = f"http://localhost:{server.port}"
+        for path in ("/", "/admin/", "/metrics", "/health", "/dora", "/api/docs"):
+            assert f"{base}{path}" in server.output
+
+
+def test_it_makes_a_superuser_whose_password_only_the_owner_can_read(blank_installation: Installation) -> None:
+    with blank_installation.serving("start") as server:
+        file = blank_installation.data_dir / "admin-password"
+        home = server.sign_in_to_admin("admin", file.read_text().strip())
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert home.status_code == 200
+    assert home.url.path == "/admin/"
+    assert "Deployments" in home.text
+
+
+def test_it_shows_no_password(blank_installation: Installation) -> None:
+    with blank_installation.serving("start") as server:
+        assert (blank_installation.data_dir / "admin-password").read_text().strip() not in server.output
+
+
+def test_it_refuses_another_password(blank_installation: Installation) -> None:
+    with blank_installation.serving("start") as server:
+        assert server.sign_in_to_admin("admin", "not the password").url.path == "/admin/login/"
+
+
+def test_it_listens_on_loopback_and_the_docker_bridge_alone(blank_installation: Installation) -> None:
+    with blank_installation.serving("start") as server:
+        assert _listening_on(server.port) == {"127.0.0.1", *bridge_address()}
+
+
+def test_a_second_start_prepares_nothing_and_keeps_the_password(blank_installation: Installation) -> None:
+    with blank_installation.serving("start") as server:
+        assert "Preparing the database" in server.output
+    password = (blank_installation.data_dir / "admin-password").read_text()
+
+    with blank_installation.serving("start") as server:
+        assert "Preparing the database" not in server.output
+        assert "Demo data:" not in server.output
+        assert (blank_installation.data_dir / "admin-password").read_text() == password
+        assert server.sign_in_to_admin("admin", password.strip()).url.path == "/admin/"
+
+
+def test_ctrl_c_ends_it_at_once(blank_installation: Installation) -> None:
+    with blank_installation.serving("start") as server:
+        server.http.get("/")  # leaves a connection open, as a browser does
+
+        assert server.interrupt(seconds=2) == 0
+
+        assert "Traceback" not in server.output
+
+
+def test_its_demo_data_is_labelled(blank_installation: Installation) -> None:
+    with blank_installation.serving("start") as server:
+        assert server.metric("deployment_frequency_total", service="demo") == 7
+        assert server.metric("deployment_frequency_total", service="bambisleep") == 0
+        assert server.json("/dora", service="demo")["measures"]["deployment_frequency"]["samples"] == 7
+        assert server.json("/dora")["measures"]["deployment_frequency"]["value"] is None
+
+
+def test_removed_demo_data_stays_away(blank_installation: Installation) -> None:
+    with blank_installation.serving("start"):
+        pass
+
+    assert blank_installation.manage("remove_demo").returncode == 0
+
+    with blank_installation.serving("start") as server:
+        assert not [labels for labels, _ in server.samples("deployment_frequency_total") if labels["service"] == "demo"]
+        assert server.json("/dora")["services"] == []
+    assert blank_installation.count("delivery_deployment") == 0
+
+
+def test_it_says_so_where_the_port_is_taken(blank_installation: Installation) -> None:
+    with blank_installation.serving("start") as server:
+        second = blank_installation.manage("start", PORT=str(server.port))
+
+        assert second.returncode != 0
+        said = second.stdout + second.stderr
+        assert f"{server.port}" in said
+        assert "already in use" in said
+        assert "Traceback" not in said
+        assert server.json("/health")["status"] == "ok"
+
+
+def test_it_refuses_to_serve_production(blank_installation: Installation) -> None:
+    refused = blank_installation.manage("start", DEBUG="false", SECRET_KEY="x1" * 40, ALLOWED_HOSTS="members.example")
+
+    assert refused.returncode != 0
+    assert "DEPLOYMENT.md" in refused.stderr
+
+
+def _listening_on(port: int) -> set[str]:
+    """The addresses on which this machine listens at `port`; an IPv6 address in the kernel's own spelling."""
+    found = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        for line in table.read_text().splitlines()[1:] if table.exists() else []:
+            local, state = line.split()[1], line.split()[3]
+            address, hexadecimal = local.split(":")
+            if state == "0A" and int(hexadecimal, 16) == port:  # 0A: LISTEN
+                octets = bytes.fromhex(address)[:: -1 if sys.byteorder == "little" else 1]
+                found.add(".".join(map(str, octets)) if len(octets) == 4 else address)
+    return found

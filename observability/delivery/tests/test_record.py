@@ -1,0 +1,159 @@
+"""deployments.record: one row however often and in whatever order a deployment is told."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from observability.delivery import deployments
+from observability.delivery.deployments import Commit, InvalidDeployment
+from observability.delivery.models import DeployedCommit, Deployment, Standing
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def told(day: int, *shas: str, **more: Any) -> deployments.Recorded:
+    """Deployment number `day`, finished at noon of that day, with commits authored an hour before."""
+    finished_at = NOON + timedelta(days=day)
+    commits = [Commit(sha, finished_at - timedelta(hours=1)) for sha in shas]
+    values = {"version": f"1.{day}", "sha": f"{day:040x}", "finished_at": finished_at, "commits": commits, **more}
+    return deployments.record(service="web", environment="production", **values)
+
+
+def standings() -> dict[tuple[str, str], str]:
+    rows = DeployedCommit.objects.values_list("deployment__version", "sha", "standing")
+    return {(version, sha): standing for version, sha, standing in rows}
+
+
+@pytest.mark.django_db
+class TestRecord:
+    def test_it_is_one_row_when_told_twice(self) -> None:
+        first = told(1, "a")
+        again = told(1, "a", finished_at=None)
+
+        assert (first.outcome, again.outcome) == ("created", "unchanged")
+        assert Deployment.objects.get().finished_at == NOON + timedelta(days=1)
+        assert DeployedCommit.objects.count() == 1
+
+    def test_it_finishes_what_was_started(self) -> None:
+        told(1, status="started", finished_at=None, started_at=NOON)
+        ended = told(1, status="succeeded")
+
+        assert ended.outcome == "updated"
+        assert ended.deployment.started_at == NOON
+        assert ended.deployment.status == "succeeded"
+
+    def test_it_takes_the_graver_status_in_whatever_order_they_come(self) -> None:
+        for number, order in enumerate(permutations(["started", "succeeded", "rolled_back"])):
+            for status in order:
+                deployments.record(service=f"web{number}", environment="production", version="1", status=status)
+        assert set(Deployment.objects.values_list("status", flat=True)) == {"rolled_back"}
+        assert Deployment.objects.filter(failure_recorded_at=None).count() == 0
+
+    @pytest.mark.parametrize(
+        ("values", "field"),
+        [
+            ({"finished_at": timezone.now() + timedelta(minutes=6)}, "finished_at"),
+            ({"started_at": NOON + timedelta(days=2)}, "finished_at"),
+            ({"status": "done"}, "status"),
+            ({"kind": "sudden"}, "kind"),
+            ({"version": "v" * 201}, "version"),
+            ({"version": ""}, "version"),
+            ({"url": "javascript:alert(1)"}, "url"),
+            ({"commits": [Commit("", NOON)]}, "commits"),
+        ],
+    )
+    def test_it_refuses_what_cannot_be(self, values: dict[str, Any], field: str) -> None:
+        with pytest.raises(InvalidDeployment) as caught:
+            told(1, **values)
+        assert field in (caught.value.errors or {})
+        assert not Deployment.objects.exists()
+
+
+@pytest.mark.django_db
+class TestLeadTime:
+    def test_it_does_not_count_the_first_deployment(self) -> None:
+        told(1, "a")
+        told(2, "b")
+        assert standings() == {("1.1", "a"): Standing.FIRST_DEPLOYMENT, ("1.2", "b"): Standing.COUNTED}
+
+    def test_it_counts_a_commit_once(self) -> None:
+        told(1)
+        told(2, "a", "b")
+        told(3, "b", "c")
+        assert standings()[("1.3", "b")] == Standing.ALREADY_DEPLOYED
+        assert DeployedCommit.objects.filter(standing=Standing.COUNTED).count() == 3
+
+    def test_it_moves_a_commit_to_the_deployment_that_turns_out_to_be_earlier(self) -> None:
+        told(1)
+        told(3, "a")
+        told(2, "a")
+        assert standings() == {("1.2", "a"): Standing.COUNTED, ("1.3", "a"): Standing.ALREADY_DEPLOYED}
+        # What the histogram has counted stays counted, once.
+        assert DeployedCommit.objects.filter(observed_lead_seconds__isnull=False).count() == 1
+
+    def test_it_leaves_rollbacks_failures_and_the_unborn_out(self) -> None:
+        told(1)
+        told(2, "a", kind="rollback")
+        told(3, "b", status="failed")
+        told(4, commits=[Commit("c", NOON + timedelta(days=5))])
+        told(5, "a", "b")
+        assert standings() == {
+            ("1.2", "a"): Standing.ROLLBACK,
+            ("1.3", "b"): Standing.PENDING,
+            ("1.4", "c"): Standing.NEGATIVE,
+            ("1.5", "a"): Standing.COUNTED,
+            ("1.5", "b"): Standing.COUNTED,
+        }
+
+    def test_it_hands_a_failed_deployments_commits_on(self) -> None:
+        told(1)
+        second = told(2, "a")
+        told(3, "a")
+        assert deployments.mark_failed(second.deployment)
+        assert standings() == {("1.2", "a"): Standing.PENDING, ("1.3", "a"): Standing.COUNTED}
+
+
+history = st.lists(
+    st.tuples(
+        st.integers(0, 9),  # the day it finished
+        st.sampled_from(["succeeded", "succeeded", "failed", "rolled_back"]),
+        st.sampled_from(["planned", "planned", "rollback"]),
+        st.sets(st.sampled_from("abcdef"), max_size=4),
+    ),
+    max_size=7,
+)
+
+
+class OrderOfTelling(TestCase):
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(history=history, data=st.data())
+    def test_it_does_not_matter(self, history: list[Any], data: st.DataObject) -> None:
+        """Any history, told in its own order and in any other, some of it twice, stands the same."""
+        numbered = list(enumerate(history))
+        shuffled = data.draw(st.permutations(numbered + numbered[: len(numbered) // 2]))
+        results = []
+        for service, order in (("straight", numbered), ("shuffled", shuffled)):
+            for number, (day, status, kind, shas) in order:
+                finished_at = NOON + timedelta(days=day, seconds=number)
+                deployments.record(
+                    service=service,
+                    environment="production",
+                    version=str(number),
+                    status=status,
+                    kind=kind,
+                    finished_at=finished_at,
+                    commits=[Commit(sha, finished_at - timedelta(hours=1)) for sha in sorted(shas)],
+                )
+            rows = DeployedCommit.objects.filter(service=service)
+            results.append(sorted(rows.values_list("deployment__version", "sha", "standing", "lead_seconds")))
+            counted = rows.filter(standing=Standing.COUNTED).values_list("sha", flat=True)
+            assert len(set(counted)) == len(counted)
+            observed = rows.filter(observed_lead_seconds__isnull=False).values_list("sha", flat=True)
+            assert len(set(observed)) == len(observed)
+        assert results[0] == results[1]
