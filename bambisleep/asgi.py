@@ -10,7 +10,7 @@ django.setup(set_prefix=False)
 from channels.routing import ProtocolTypeRouter  # noqa: E402
 
 from bambisleep import __version__  # noqa: E402
-from observability import build  # noqa: E402
+from observability import build, security  # noqa: E402
 from observability.http.edge import Edge, refuse_websocket  # noqa: E402
 from observability.http.handler import Handler  # noqa: E402
 from observability.http.routes import expect_known_routes  # noqa: E402
@@ -20,6 +20,7 @@ build.announce(version=__version__)
 expect_known_routes()
 
 refresher.start()
+security.writer.start()
 
 protocols = ProtocolTypeRouter({"http": Handler(), "websocket": refuse_websocket})  # type: ignore[no-untyped-call]
 application = Edge(protocols)

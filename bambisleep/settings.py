@@ -133,6 +133,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"
+CSRF_FAILURE_VIEW = "observability.problems.csrf_failure"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
 X_FRAME_OPTIONS = "DENY"
 
@@ -256,6 +257,10 @@ DEPLOY_ENVIRONMENT = env.str("DEPLOY_ENVIRONMENT", default="production")
 BLAST_WINDOW = timedelta(minutes=env.int("BLAST_WINDOW_MINUTES", default=60))
 FACTS_INTERVAL_SECONDS = env.float("FACTS_INTERVAL_SECONDS", default=10.0)
 FACTS_TIMEOUT_SECONDS = env.float("FACTS_TIMEOUT_SECONDS", default=5.0)
+
+# How long security events are kept, and how many at most.
+SECURITY_EVENTS_DAYS = env.int("SECURITY_EVENTS_DAYS", default=90)
+SECURITY_EVENTS_MAX_ROWS = env.int("SECURITY_EVENTS_MAX_ROWS", default=100_000)
 
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOG_FORMAT = env.str("LOG_FORMAT", default="console" if DEBUG else "json")

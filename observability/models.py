@@ -1,5 +1,6 @@
-"""The snapshot of facts that every scrape reads."""
+"""The snapshot of facts that every scrape reads, and the security events."""
 
+from django.conf import settings
 from django.db import models
 
 
@@ -36,3 +37,33 @@ class FactRefresh(models.Model):
 
     def __str__(self) -> str:
         return f"due {self.due_at:%Y-%m-%d %H:%M:%S}"
+
+
+class SecurityEvent(models.Model):
+    """Something that looked like an attack: when, from where, and in which request."""
+
+    at = models.DateTimeField("time", db_index=True)
+    type = models.CharField(max_length=30)
+    address = models.GenericIPAddressField(null=True, blank=True, help_text="The client, as our proxies saw it.")
+    path = models.CharField(max_length=200, blank=True, help_text="The beginning of the path, as decoded.")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_constraint=False,  # stored after the response, when the account may be gone
+    )
+    request_id = models.CharField(max_length=64, blank=True)
+    detail = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        db_table = "observability_security_event"
+        ordering = ["-at", "-pk"]
+        indexes = [
+            models.Index(fields=["type", "-id"], name="security_event_by_type"),
+            models.Index(fields=["address", "-id"], name="security_event_by_address"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} from {self.address or 'unknown'}"

@@ -10,6 +10,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
+from . import security
 from .http.exchange import request_id_of
 
 CONTENT_TYPE = "application/problem+json"
@@ -87,6 +88,7 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """CSRF_FAILURE_VIEW."""
+    security.record(type="bad_origin" if reason.startswith("Origin checking") else "csrf_failure", detail=reason)
     return error_response(request, 403, "The form has expired or came from another site. Go back, reload, send again.")
 
 

@@ -16,12 +16,14 @@ import structlog
 from django.conf import settings
 from django.urls import Resolver404, resolve
 
+from .. import security
 from ..problems import problem_body
 from .client import client_behind, scheme_behind, without_forgeable
-from .exchange import SCOPE_KEY, UNMATCHED, Exchange
+from .exchange import SCOPE_KEY, UNMATCHED, Exchange, current
 from .metrics import IN_PROGRESS
 from .recording import HANG_UP, record
 from .routes import SILENT, label
+from .traversal import climbs, file_name_climbs
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -30,6 +32,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+REFUSED_BY_PROXY = b"x-refused-request"  # the request line of what nginx itself answered with 400
 DISCONNECT: Message = {"type": "http.disconnect"}
 
 log = structlog.get_logger("bambisleep.http")
@@ -62,6 +65,7 @@ class Edge:
         scope = self._arranged(scope, exchange)
         request_id = exchange.request_id.encode()
         max_body_bytes = self.max_body_bytes
+        multipart = False
 
         async def receive_within_limit() -> Message:
             message = await receive()
@@ -70,8 +74,12 @@ class Edge:
             else:
                 exchange.received_bytes += len(message.get("body", b""))
                 if exchange.received_bytes > max_body_bytes:
-                    exchange.too_large = True
-                    return DISCONNECT  # the application gives up, and the 413 is ours to send
+                    exchange.refused = 413
+                elif multipart and file_name_climbs(message.get("body", b"")):
+                    security.record(type="directory_traversal", exchange=exchange, detail="file name in a form")
+                    exchange.refused = 400
+                if exchange.refused:
+                    return DISCONNECT  # the application gives up, and the answer is ours to send
             return message
 
         async def send_watched(message: Message) -> None:
@@ -86,15 +94,16 @@ class Edge:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         IN_PROGRESS.inc()
+        token = current.set(exchange)
         failed = False
         try:
-            refusal = self._refusal(scope)
-            if refusal is None:
+            multipart = self._inspect(scope, exchange)
+            if exchange.refused is None:
                 await self.application(scope, receive_within_limit, send_watched)
-                if exchange.too_large and exchange.status is None:
-                    refusal = 413
-            if refusal is not None:
-                await _send_problem(send_watched, refusal, request_id=exchange.request_id)
+            if exchange.refused is not None and exchange.status is None:
+                if exchange.refused == 413:
+                    security.record(type="oversized_body", exchange=exchange)
+                await _send_problem(send_watched, exchange.refused, request_id=exchange.request_id)
         except Exception:
             failed = True
             log.exception("unhandled", path=scope["path"])
@@ -102,24 +111,51 @@ class Edge:
                 raise  # too late for an answer: the server cuts the connection, so that the client knows
             await _send_problem(send_watched, 500, request_id=exchange.request_id)
         finally:
+            current.reset(token)
             IN_PROGRESS.dec()
             self._record(scope, exchange, failed=failed)
+            if exchange.security_events:
+                security.writer.put(exchange.security_events)
 
-    def _refusal(self, scope: Scope) -> int | None:
+    def _inspect(self, scope: Scope, exchange: Exchange) -> bool:
+        """Refuse what needs no application to be refused; say whether the body is a form that may hold files."""
+        path = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape")
+        if climbs(path, scope.get("query_string", b"")):
+            security.record(type="directory_traversal", exchange=exchange)
+            exchange.refused = 400
+        multipart = False
         for name, value in scope["headers"]:
             if name == b"content-length":
                 if not value.isdigit():
-                    return 400
-                if int(value[:20]) > self.max_body_bytes:
-                    return 413
-        return None
+                    exchange.refused = exchange.refused or 400
+                elif int(value[:20]) > self.max_body_bytes:
+                    exchange.refused = exchange.refused or 413
+            elif name == b"content-type":
+                multipart = value[:10].lower() == b"multipart/"
+            elif name == REFUSED_BY_PROXY and self.proxies:
+                self._refused_by_proxy(value, exchange)
+        return multipart
+
+    def _refused_by_proxy(self, request_line: bytes, exchange: Exchange) -> None:
+        """nginx answered 400 by itself, and tells us of which request (deploy/nginx). Without this, the plainest
+        attempts to climb would be the ones that are never seen."""
+        exchange.refused = 400
+        exchange.route = UNMATCHED
+        target = request_line.split(b" ")[1:-1] or [request_line]
+        exchange.path = b" ".join(target).decode("utf-8", "replace")
+        path, _, query = b" ".join(target).partition(b"?")
+        if climbs(path, query):
+            security.record(type="directory_traversal", exchange=exchange, detail="refused by the proxy")
 
     def _arranged(self, scope: Scope, exchange: Exchange) -> Scope:
         """A copy of `scope` with the true client, without the headers that could forge one."""
         headers = scope["headers"]
+        client = client_behind(headers, scope.get("client"), self.proxies)
+        exchange.client = client[0] if client else None
+        exchange.path = scope["path"]
         return {
             **scope,
-            "client": client_behind(headers, scope.get("client"), self.proxies),
+            "client": client,
             "scheme": scheme_behind(headers, scope.get("scheme", "http"), self.proxies),
             "headers": without_forgeable(headers),
             "root_path": "",
@@ -140,16 +176,21 @@ class Edge:
         if exchange.streams_media and exchange.first_byte is not None:
             ended = exchange.first_byte
         route = exchange.route or _route_of(path)
-        record(method=scope["method"], route=route, status=status, seconds=ended - exchange.started)
-        client = scope["client"]
+        record(
+            method=scope["method"],
+            route=route,
+            status=status,
+            seconds=ended - exchange.started,
+            request_id=exchange.request_id,
+        )
         log.info(
             "request",
             method=scope["method"],
-            path=path[:200],
+            path=exchange.path[:200],
             route=route,
             status=status,
             duration_ms=round((ended - exchange.started) * 1000, 2),
-            client=client[0] if client else None,
+            client=exchange.client,
             user_id=exchange.user_id,
         )
 
@@ -161,8 +202,9 @@ class Edge:
         def handshake(status: int) -> None:
             if exchange.status is None:
                 exchange.status = status
+                seconds = perf_counter() - exchange.started
                 route = exchange.route or UNMATCHED
-                record(method="GET", route=route, status=status, seconds=perf_counter() - exchange.started)
+                record(method="GET", route=route, status=status, seconds=seconds, request_id=exchange.request_id)
 
         async def send_watched(message: Message) -> None:
             await send(message)
@@ -173,13 +215,19 @@ class Edge:
 
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
+        self._inspect(scope, exchange)
+        application = refuse_websocket if exchange.refused else self.application
+        token = current.set(exchange)
         try:
-            await self.application(scope, receive, send_watched)
+            await application(scope, receive, send_watched)
         except Exception:
             handshake(500)
             raise
         finally:
+            current.reset(token)
             handshake(HANG_UP)
+            if exchange.security_events:
+                security.writer.put(exchange.security_events)
 
 
 def _request_id(headers: Any) -> str:

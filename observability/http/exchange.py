@@ -1,9 +1,13 @@
 """What is known of one request while it passes through the house, carried in its ASGI scope."""
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
+
+if TYPE_CHECKING:
+    from ..models import SecurityEvent
 
 SCOPE_KEY = "bambisleep"
 UNMATCHED = "unmatched"
@@ -18,6 +22,8 @@ class Exchange:
 
     request_id: str
     started: float  # seconds of time.perf_counter
+    path: str = ""
+    client: str | None = None  # the address, without the port
     route: str | None = None
     user_id: int | None = None
     status: int | None = None
@@ -26,13 +32,16 @@ class Exchange:
     streams_media: bool = False
     complete: bool = False
     gone: bool = False
-    too_large: bool = False
-    after_response: list[Any] = field(default_factory=list)
+    refused: int | None = None
+    security_events: "list[SecurityEvent]" = field(default_factory=list)
+
+
+current: ContextVar[Exchange | None] = ContextVar("current", default=None)
 
 
 def exchange_of(request: HttpRequest) -> Exchange | None:
     """The exchange that `request` belongs to; None where it did not come through the edge (Django's test client)."""
-    scope = getattr(request, "scope", None)
+    scope: dict[str, Any] | None = getattr(request, "scope", None)
     return scope.get(SCOPE_KEY) if scope else None
 
 

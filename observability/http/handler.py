@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest
@@ -10,6 +11,7 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, set_urlconf
 from django.utils.functional import LazyObject
 
+from .. import security
 from ..problems import CONTENT_TYPE, error_response, speaks_json
 from .exchange import UNMATCHED, exchange_of
 from .routes import OPERATIONAL, label
@@ -47,6 +49,8 @@ class Handler(ASGIHandler):
             response._resource_closers.append(request.close)
             if not response.streaming:
                 response.headers.setdefault("Content-Length", str(len(response.content)))
+        elif not _host_is_allowed(request):
+            response = error_response(request, 400, "This site is not served under that host name.")
         else:
             response = await super().get_response_async(request)
         if settings.DEBUG and response.status_code in TECHNICAL_PAGES and speaks_json(request):
@@ -55,6 +59,15 @@ class Handler(ASGIHandler):
         if exchange:
             exchange.user_id = _known_user_id(request)
         return response  # type: ignore[no-any-return]
+
+
+def _host_is_allowed(request: HttpRequest) -> bool:
+    try:
+        request.get_host()
+    except DisallowedHost:
+        security.record(type="bad_host", exchange=exchange_of(request), detail=request.headers.get("Host", ""))
+        return False
+    return True
 
 
 def _for_clients(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
