@@ -25,7 +25,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 environ.Env.read_env(BASE_DIR / ".env", parse_comments=True)
 env = environ.FileAwareEnv()  # type: ignore[no-untyped-call]
-env.ENVIRON = FileAwareMapping({name: value for name, value in os.environ.items() if value})  # empty means default
+environment = {name: value for name, value in os.environ.items() if value}  # empty means default
+env.ENVIRON = FileAwareMapping(environment)  # type: ignore[no-untyped-call]
 
 # --- The process -----------------------------------------------------------------------------------------------------
 

@@ -172,8 +172,8 @@ def sweep() -> int:
     before = timezone.now() - timedelta(days=settings.SECURITY_EVENTS_DAYS)
     deleted, _ = SecurityEvent.objects.filter(at__lt=before).delete()
     share = settings.SECURITY_EVENTS_MAX_ROWS // len(TYPES)
-    for type in TYPES:
-        of_type = SecurityEvent.objects.filter(type=type).order_by("-pk")
+    for name in TYPES:
+        of_type = SecurityEvent.objects.filter(type=name).order_by("-pk")
         newest_beyond = of_type.values_list("pk", flat=True)[share : share + 1].first()
         if newest_beyond is not None:
             number, _ = of_type.filter(pk__lte=newest_beyond).order_by().delete()

@@ -62,7 +62,7 @@ class AsgiClient:
         json: Any = None,
         body: bytes = b"",
         headers: dict[str, str] | None = None,
-        query: str = "",
+        query: str | bytes = "",
         client: tuple[str, int] = ("203.0.113.7", 50_000),
         raw_path: bytes | None = None,
         chunks: list[bytes] | None = None,
@@ -91,13 +91,13 @@ class AsgiClient:
             "scheme": "http",
             "path": path,
             "raw_path": raw_path if raw_path is not None else path.encode("utf-8", "surrogatepass"),
-            "query_string": query.encode(),
+            "query_string": query.encode() if isinstance(query, str) else query,
             "root_path": "",
             "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in sent.items()],
             "client": client,
             "server": ("testserver", 80),
         }
-        # As Django's own test client does: a request of a test must not close the connection that holds its transaction.
+        # As Django's own test client does: a test's request must not close the connection that holds its transaction.
         for signal in (request_started, request_finished):
             signal.disconnect(close_old_connections)
         try:

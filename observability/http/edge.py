@@ -23,17 +23,14 @@ from .exchange import SCOPE_KEY, UNMATCHED, Exchange, current
 from .metrics import IN_PROGRESS
 from .recording import HANG_UP, record
 from .routes import SILENT, label
-from .traversal import climbs, file_name_climbs
+from .traversal import climbs
+from .watch import Message, Receive, Send, Watch
 
-Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 REFUSED_BY_PROXY = b"x-refused-request"  # the request line of what nginx itself answered with 400
-DISCONNECT: Message = {"type": "http.disconnect"}
 
 log = structlog.get_logger("bambisleep.http")
 
@@ -63,53 +60,25 @@ class Edge:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(request_id=_request_id(scope["headers"]), started=perf_counter())
         scope = self._arranged(scope, exchange)
-        request_id = exchange.request_id.encode()
-        max_body_bytes = self.max_body_bytes
-        multipart = False
-
-        async def receive_within_limit() -> Message:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                exchange.gone = True
-            else:
-                exchange.received_bytes += len(message.get("body", b""))
-                if exchange.received_bytes > max_body_bytes:
-                    exchange.refused = 413
-                elif multipart and file_name_climbs(message.get("body", b"")):
-                    security.record(type="directory_traversal", exchange=exchange, detail="file name in a form")
-                    exchange.refused = 400
-                if exchange.refused:
-                    return DISCONNECT  # the application gives up, and the answer is ours to send
-            return message
-
-        async def send_watched(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                exchange.status = message["status"]
-                exchange.first_byte = perf_counter()
-                message = {**message, "headers": [*message["headers"], (b"x-request-id", request_id)]}
-            await send(message)
-            if message["type"] == "http.response.body" and not message.get("more_body", False):
-                exchange.complete = True
-
+        token = current.set(exchange)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         IN_PROGRESS.inc()
-        token = current.set(exchange)
         failed = False
         try:
             multipart = self._inspect(scope, exchange)
-            if exchange.refused is None:
-                await self.application(scope, receive_within_limit, send_watched)
-            if exchange.refused is not None and exchange.status is None:
-                if exchange.refused == 413:
-                    security.record(type="oversized_body", exchange=exchange)
-                await _send_problem(send_watched, exchange.refused, request_id=exchange.request_id)
-        except Exception:
-            failed = True
-            log.exception("unhandled", path=scope["path"])
-            if exchange.status is not None:
-                raise  # too late for an answer: the server cuts the connection, so that the client knows
-            await _send_problem(send_watched, 500, request_id=exchange.request_id)
+            watch = Watch(exchange, receive, send, max_body_bytes=self.max_body_bytes, multipart=multipart)
+            try:
+                if exchange.refused is None:
+                    await self.application(scope, watch.receive, watch.send)
+                if exchange.refused is not None and exchange.status is None:
+                    await _refuse(watch.send, exchange)
+            except Exception:
+                failed = True
+                log.exception("unhandled", path=exchange.path)
+                if exchange.status is not None:
+                    raise  # too late for an answer: the server cuts the connection, so that the client knows
+                await _send_problem(watch.send, 500, request_id=exchange.request_id)
         finally:
             current.reset(token)
             IN_PROGRESS.dec()
@@ -245,6 +214,13 @@ def _route_of(path: str) -> str:
         return label(resolve(path))
     except Resolver404:
         return UNMATCHED
+
+
+async def _refuse(send: Send, exchange: Exchange) -> None:
+    status = exchange.refused or 400
+    if status == 413:
+        security.record(type="oversized_body", exchange=exchange)
+    await _send_problem(send, status, request_id=exchange.request_id)
 
 
 async def _send_problem(send: Send, status: int, *, request_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Recognising a request that means to climb out of its directory, in whatever encoding (OWASP Path Traversal, CWE-22).
+"""Recognising a request that means to climb out of its directory, in whatever encoding (OWASP; CWE-22).
 
 Nothing here opens a file: Django's URL table decides what a path means, and no `..` ever reached one. This is the alarm.
 """

@@ -1,0 +1,65 @@
+"""The two ends of one exchange, wrapped: what the client sends, and what it is sent."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter
+from typing import Any
+
+from .. import security
+from .exchange import Exchange
+from .traversal import file_name_climbs
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+DISCONNECT: Message = {"type": "http.disconnect"}
+
+
+class Watch:
+    """Wraps `receive` and `send` of one HTTP exchange, and writes what it sees into the exchange.
+
+    Args:
+        max_body_bytes: a body that grows larger is cut off; the application sees a client that left, and the edge
+            answers 413.
+        multipart: whether the body is a form that may name files.
+    """
+
+    __slots__ = ("_exchange", "_max_body_bytes", "_multipart", "_receive", "_send")
+
+    def __init__(
+        self, exchange: Exchange, receive: Receive, send: Send, *, max_body_bytes: int, multipart: bool
+    ) -> None:
+        self._exchange = exchange
+        self._receive = receive
+        self._send = send
+        self._max_body_bytes = max_body_bytes
+        self._multipart = multipart
+
+    async def receive(self) -> Message:
+        """The next message from the client, within the limits."""
+        message = await self._receive()
+        exchange = self._exchange
+        if message["type"] == "http.disconnect":
+            exchange.gone = True
+            return message
+        body = message.get("body", b"")
+        exchange.received_bytes += len(body)
+        if exchange.received_bytes > self._max_body_bytes:
+            exchange.refused = 413
+        elif self._multipart and file_name_climbs(body):
+            security.record(type="directory_traversal", exchange=exchange, detail="file name in a form")
+            exchange.refused = 400
+        return DISCONNECT if exchange.refused else message
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on to the client, with the request id, and note how far the response has come."""
+        exchange = self._exchange
+        if message["type"] == "http.response.start":
+            exchange.status = message["status"]
+            exchange.first_byte = perf_counter()
+            headers = [*message["headers"], (b"x-request-id", exchange.request_id.encode())]
+            await self._send({**message, "headers": headers})
+            return
+        await self._send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            exchange.complete = True
