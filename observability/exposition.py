@@ -86,14 +86,17 @@ class Exposition:
 
     Args:
         samples: the snapshot, or None where it could not be read.
+        events: whether to give the process's own metrics, too.
     """
 
-    def __init__(self, samples: list[FactSample] | None) -> None:
+    def __init__(self, samples: list[FactSample] | None, *, events: bool = True) -> None:
         self.samples = samples
+        self.events = events
 
     def collect(self) -> Iterator[Metric]:
         """Every metric family, facts without a sample included."""
-        yield from REGISTRY.collect()
+        if self.events:
+            yield from REGISTRY.collect()
         yield from fact_families(self.samples)
 
 

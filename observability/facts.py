@@ -45,6 +45,13 @@ class Metric:
     labels: tuple[str, ...]
     buckets: tuple[float, ...] = ()
 
+    @property
+    def series_names(self) -> tuple[str, ...]:
+        """The names under which its series stand in Prometheus."""
+        if self.kind == "histogram":
+            return tuple(f"{self.name}_{suffix}" for suffix in ("bucket", "count", "sum"))
+        return (self.name,)
+
     def sample(self, value: Value, *labels: str) -> Sample:
         """A value under the given label values, in the order of their declaration.
 

@@ -1,46 +1,118 @@
 """One log line a request and one shape for every line: JSON in production, readable text in development.
 
 Standard-library loggers (Django, daphne, uvicorn) pass through the same processors, so a line's keys do not depend on
-who wrote it. Imported by the settings, so it imports nothing of Django.
+who wrote it. No line holds a secret or a query string. Imported by the settings, so it imports nothing of Django.
 """
 
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 import structlog
 
-SECRET_KEY = re.compile(r"pass(word|wd|phrase)|secret|token|authorization|cookie|api_?key|card|cvc|otp|session", re.I)
-SECRET_VALUE = re.compile(
-    r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"  # a JSON web token
-    r"|\b(?:sk|rk|pk)_(?:test|live)_\w{8,}|\bwhsec_\w{8,}|\bbsd_\w{8,}"  # Stripe's keys and our deploy tokens
-    r"|\b(?:Bearer|Basic)\s+[\w.~+/=-]{8,}"
-    r"|\b(?:\d[ -]?){13,19}\b"  # a card number
-    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",  # user and password in a URL
+REDACTED = "[redacted]"
+
+SECRET_KEY = re.compile(
+    r"pass(?:word|wd|phrase)|pwd|secret|token|authorization|credential|cookie|csrf|jwt|signature"
+    r"|(?:api|private|secret|signing)[_-]?key|card[_-]?number|session[_-]?(?:id|key|data)"
+    r"|(?<![a-z])(?:card|cvc|cvv|otp|session)(?![a-z])",
     re.I,
 )
-SHOWN_THOUGH_NAMED_SO = {"request_id", "token_type", "sessions", "tokens"}
+SHOWN_THOUGH_NAMED_SO = {"token_type"}
+# Written by ourselves out of a closed set of values: no need to look into each.
+OURS = {"level", "timestamp", "method", "route", "client"}
+MAX_DEPTH = 8
+
+SECRET_TEXT = re.compile(
+    r"eyJ[\w-]{8,}(?:\.[\w-]*){0,2}"  # a JSON web token, whole or cut short
+    r"|(?<![A-Za-z])(?:[srp]k_(?:test|live)_\w{4,}|whsec_\w{4,}|bsd_\w{12,})"  # Stripe's keys, our deploy tokens
+    r"|\b(?i:bearer|basic)\s+(?![a-z]+(?![\w.~+/=-]))[\w.~+/=-]{8,}"  # not "basic functionality"
+    r"|(?<=://)[^/\s:@]*:[^/\s]+(?=@)"  # user and password in a URL
+    r"|(?<=[\w/.~-])\?[^\s\"'<>?]*=[^\s\"'<>]*"  # a query string
+    r"|(?:argon2|pbkdf2_sha\d+|bcrypt\w*|scrypt)\$[^\s\"',)]+"  # a stored password
+    r"|(?<=Failing row contains )\([^\n]*"  # PostgreSQL shows the whole row
+    # name=value and "name": value, wherever they stand
+    r"|(?P<name>(?i:password|passwd|passphrase|secret|token|api[_-]?key|sessionid|csrftoken|cvc)(?:=|[\"']\s*:\s*))"
+    r"(?:\"(?:[^\"\\\n]|\\.)*\"?|'(?:[^'\\\n]|\\.)*'?|[^\s\"'&,;)}\]]+)"
+    r"|(?P<header>(?i:authorization|cookie)[\"']?\s*[:=])[^\r\n]+"
+)
+CARD = re.compile(r"(?<![\w.])[2-6](?:(?:[ +-]|%20)?\d){12,18}(?!\w)")
+UNPRINTABLE = re.compile(r"[^\S \n\t]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Blank what is a secret by its key or by its look, at any depth."""
+    """Blank what is a secret by its key or by its look, at any depth; what is no plain value becomes its repr."""
     for key, value in event.items():
-        event[key] = _redacted(key, value)
+        if key not in OURS:
+            event[key] = _redacted(key, value, 0)
     return event
 
 
-def _redacted(key: str, value: Any) -> Any:
-    if isinstance(value, dict):
-        return {inner: _redacted(str(inner), item) for inner, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redacted(key, item) for item in value]
-    if key not in SHOWN_THOUGH_NAMED_SO and SECRET_KEY.search(key):
-        return "[redacted]"
-    if isinstance(value, str) and len(value) > 8:
-        return SECRET_VALUE.sub("[redacted]", value)
-    return value
+def redacted(text: str) -> str:
+    """`text` without what looks like a secret or a query string: for whatever is kept or shown of what a client sent."""
+    if len(text) > 8:
+        text = SECRET_TEXT.sub(_blank, text)
+        text = CARD.sub(_blank_card, text)
+    return text
+
+
+def _redacted(key: str, value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if _is_secret(key):
+        return REDACTED
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, int | float):
+        return REDACTED if isinstance(value, int) and CARD.sub(_blank_card, str(value)) == REDACTED else value
+    if depth < MAX_DEPTH:
+        if isinstance(value, Mapping):
+            return {redacted(str(inner)): _redacted(str(inner), item, depth + 1) for inner, item in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [_redacted(key, item, depth + 1) for item in value]
+    return redacted(repr(value))
+
+
+@lru_cache(maxsize=1000)
+def _is_secret(key: str) -> bool:
+    return key not in SHOWN_THOUGH_NAMED_SO and SECRET_KEY.search(key) is not None
+
+
+def _blank(match: re.Match[str]) -> str:
+    if match[0][0] == "?":
+        return f"?{REDACTED}"
+    return f"{match['name'] or match['header'] or ''}{REDACTED}"
+
+
+def _blank_card(match: re.Match[str]) -> str:
+    """A card number by its check digit (ISO/IEC 7812, Luhn), so that other long numbers stay."""
+    digits = [int(character) for character in match[0].replace("%20", "") if character.isdigit()]
+    total = sum(digits[-1::-2]) + sum(sum(divmod(2 * digit, 10)) for digit in digits[-2::-2])
+    return match[0] if total % 10 else REDACTED
+
+
+def one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Spell out what a terminal would obey; line breaks too, but in a traceback. (JSON escapes by itself.)"""
+    for key, value in event.items():
+        if isinstance(value, str):
+            value = UNPRINTABLE.sub(_spelled_out, value)
+            event[key] = value if key in {"exception", "stack"} else value.replace("\n", "\\n")
+    return event
+
+
+def _spelled_out(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
+
+
+class Lines(structlog.WriteLogger):
+    """Writes lines under a logger's name, as the standard library's loggers have one."""
+
+    def __init__(self, name: str = "bambisleep") -> None:
+        super().__init__(sys.stderr)
+        self.name = name
 
 
 def configuration(*, level: str, log_format: str) -> None:
@@ -50,36 +122,41 @@ def configuration(*, level: str, log_format: str) -> None:
         level: a level's name, such as INFO.
         log_format: "json", or "console" for people.
     """
-    shared: list[structlog.typing.Processor] = [
+    processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
+        structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    ending: list[structlog.typing.Processor]
+    ending: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, redact]
     if log_format == "json":
-        ending = [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
+        ending += [structlog.processors.JSONRenderer()]
     else:
-        colors = sys.stderr.isatty()
-        ending = [structlog.processors.format_exc_info, redact, structlog.dev.ConsoleRenderer(colors=colors)]
+        ending += [one_line, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     number = logging.getLevelNamesMapping().get(level, logging.INFO)
     structlog.configure(
-        processors=[*shared, *ending],
+        processors=[*processors, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=Lines,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            foreign_pre_chain=processors,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
+    # A line that cannot be formatted would be printed with its arguments, past all of the above.
+    logging.raiseExceptions = False
     # The edge writes one line a request; the servers' and Django's own would be the second and the third.
     for name in ("django.request", "django.channels.server", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in ("daphne", "asyncio", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # At DEBUG these write parameters, bodies and headers: rows, payments, tokens.
+    for name in ("django.db.backends", "stripe", "httpx", "httpcore", "urllib3"):
+        logging.getLogger(name).setLevel(max(number, logging.INFO))

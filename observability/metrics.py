@@ -9,12 +9,28 @@ management command or a dying process must count is a fact (`observability.facts
 Every label set that can be known is created at 0, because a series that first appears as 1 gives `increase() == 0`.
 """
 
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 
 from prometheus_client import Counter, Gauge, Histogram
 
 UNKNOWN: tuple[str, ...] = ()  # a label whose values are not known before they are seen
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What was declared, for the reference in TELEMETRY.md."""
+
+    name: str
+    kind: str
+    meaning: str
+    labels: tuple[str, ...]
+    owner: str
+
+
+EVENTS: dict[str, Event] = {}
 
 
 def counter(name: str, meaning: str, **labels: Sequence[str]) -> Counter:
@@ -29,6 +45,7 @@ def counter(name: str, meaning: str, **labels: Sequence[str]) -> Counter:
         ValueError: where the name is taken or ill-formed.
     """
     metric = Counter(name, meaning, tuple(labels))
+    _declare(name, "counter", meaning, labels)
     _create_known(metric, labels)
     return metric
 
@@ -36,6 +53,7 @@ def counter(name: str, meaning: str, **labels: Sequence[str]) -> Counter:
 def histogram(name: str, meaning: str, *, buckets: Sequence[float], **labels: Sequence[str]) -> Histogram:
     """Declare a histogram whose `buckets` are upper bounds in the unit that its name ends in."""
     metric = Histogram(name, meaning, tuple(labels), buckets=tuple(buckets))
+    _declare(name, "histogram", meaning, labels)
     _create_known(metric, labels)
     return metric
 
@@ -43,8 +61,14 @@ def histogram(name: str, meaning: str, *, buckets: Sequence[float], **labels: Se
 def gauge(name: str, meaning: str, **labels: Sequence[str]) -> Gauge:
     """Declare a gauge."""
     metric = Gauge(name, meaning, tuple(labels))
+    _declare(name, "gauge", meaning, labels)
     _create_known(metric, labels)
     return metric
+
+
+def _declare(name: str, kind: str, meaning: str, labels: dict[str, Sequence[str]]) -> None:
+    owner = sys._getframe(2).f_globals["__name__"].rpartition(".")[0]  # the package of the module that declares it
+    EVENTS[name] = Event(name, kind, meaning, tuple(labels), owner.removesuffix(".http"))
 
 
 def _create_known(metric: Counter | Gauge | Histogram, labels: dict[str, Sequence[str]]) -> None:

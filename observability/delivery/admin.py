@@ -1,7 +1,6 @@
 """Deployments and incidents in the admin."""
 
 from datetime import timedelta
-from typing import Any
 
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
@@ -9,6 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.timesince import timesince
 
+from ..admin import ReadOnly
 from .models import DeployedCommit, Deployment, Incident, Pipeline, Standing
 
 
@@ -21,22 +21,6 @@ def duration(seconds: float | None) -> str:
     now = timezone.now()
     sign = "−" if seconds < 0 else ""
     return sign + timesince(now - timedelta(seconds=abs(seconds)), now)
-
-
-class ReadOnly:
-    """What is recorded is not typed in by hand, nor deleted: counters have counted it."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
-        return False
 
 
 class CommitInline(ReadOnly, admin.TabularInline[DeployedCommit, Deployment]):

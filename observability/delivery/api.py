@@ -17,6 +17,8 @@ from . import measures
 from .models import Pipeline
 
 MAX_DAYS = 3660
+DAYS = {"type": "integer", "minimum": 1, "maximum": MAX_DAYS}
+NAME = {"type": "string", "minLength": 1, "maxLength": 100}
 
 
 class IsPublicOrStaff(BasePermission):
@@ -59,6 +61,57 @@ class Question(serializers.Serializer[Any]):
         return attrs
 
 
+class Tier(serializers.Serializer[Any]):
+    """The published bucket that a value falls into, and the year of the table it is from."""
+
+    name = serializers.CharField()
+    year = serializers.IntegerField()
+
+
+class MeasureReport(serializers.Serializer[Any]):
+    """One measure. `value` is null without data, and `reason` says why; for the two times it is the median."""
+
+    value = serializers.FloatField(allow_null=True)
+    unit = serializers.ChoiceField(choices=["deployments/day", "seconds", "ratio"])
+    samples = serializers.IntegerField(min_value=0, help_text="the number of rows behind the value")
+    p90 = serializers.FloatField(allow_null=True)
+    excluded = serializers.DictField(child=serializers.IntegerField(min_value=0), help_text="rows left out, by reason")
+    reason = serializers.CharField(allow_null=True)
+    tier = Tier(allow_null=True)
+    trend = serializers.FloatField(allow_null=True, help_text="minus the value of the window of equal length before")
+
+
+class MeasureReports(serializers.Serializer[Any]):
+    """All five."""
+
+    deployment_frequency = MeasureReport()
+    change_lead_time = MeasureReport()
+    change_fail_rate = MeasureReport()
+    failed_deployment_recovery_time = MeasureReport()
+    deployment_rework_rate = MeasureReport()
+
+
+class WindowReport(serializers.Serializer[Any]):
+    """From the first instant to the last, which is not included."""
+
+    days = serializers.FloatField(min_value=0)
+
+    def get_fields(self) -> dict[str, Any]:
+        """`from` is a word of Python's."""
+        return {"from": serializers.DateTimeField(), "to": serializers.DateTimeField(), **super().get_fields()}
+
+
+class Report(serializers.Serializer[Any]):
+    """What the measures say about one pipeline over one window."""
+
+    service = serializers.CharField()
+    environment = serializers.CharField()
+    window = WindowReport()
+    measures = MeasureReports()
+    services = serializers.ListField(child=serializers.CharField(), help_text="every service that has records")
+    definitions = serializers.URLField()
+
+
 class DoraView(APIView):
     """The five measures of a pipeline."""
 
@@ -66,13 +119,18 @@ class DoraView(APIView):
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("service", str, description="default: the installation's own"),
-            OpenApiParameter("environment", str, description="default: production"),
-            OpenApiParameter("days", int, description="the last so many days (default: 30)"),
+            OpenApiParameter("service", NAME, description="default: the installation's own"),
+            OpenApiParameter("environment", NAME, description="default: production"),
+            OpenApiParameter(
+                "days",
+                {"type": "integer", "minimum": 1, "maximum": MAX_DAYS},
+                description="the last so many days (default: 30)",
+            ),
             OpenApiParameter("from", date, description="first day, UTC, included"),
             OpenApiParameter("to", date, description="last day, UTC, included"),
         ],
-        responses={200: {"type": "object"}},
+        responses={200: Report},
+        auth=[{}, {"bearer": []}],
     )
     def get(self, request: Request) -> Response:
         """Deployment frequency, change lead time, change fail rate, recovery time and rework rate."""

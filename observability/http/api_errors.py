@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import structlog
+from django.db import InterfaceError, OperationalError
 from rest_framework import exceptions
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 from rest_framework.views import set_rollback
@@ -10,14 +13,26 @@ from rest_framework.views import set_rollback
 from ..problems import CONTENT_TYPE, Problem, problem_body
 from .exchange import request_id_of
 
+RETRY_AFTER = {"Retry-After": "5"}  # seconds
+
+log = structlog.get_logger("bambisleep.http")
+
 
 def exception_handler(exception: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's hook: every exception that has an answer becomes a problem document; None leaves it to Django (500)."""
-    request_id = request_id_of(context["request"]._request)
+    request = context["request"]
+    request_id = request_id_of(request._request)
+    # A problem is JSON, whatever else the view speaks (the schema's speaks YAML first).
+    request.accepted_renderer, request.accepted_media_type = JSONRenderer(), CONTENT_TYPE
     if isinstance(exception, Problem):
         set_rollback()
         body = problem_body(exception.status, detail=exception.detail, request_id=request_id, errors=exception.errors)
         return Response(body, status=exception.status, headers=exception.headers, content_type=CONTENT_TYPE)
+    if isinstance(exception, OperationalError | InterfaceError):
+        set_rollback()
+        log.error("database_unavailable", error=str(exception).strip()[:300])
+        body = problem_body(503, detail="The database does not answer. Try again later.", request_id=request_id)
+        return Response(body, status=503, headers=RETRY_AFTER, content_type=CONTENT_TYPE)
     response = drf_exception_handler(exception, context)
     if response is None:
         return None

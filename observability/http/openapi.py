@@ -3,9 +3,11 @@
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
 
 PROBLEM = {
     "type": "object",
+    "description": "RFC 9457, with the request id to quote to the operator.",
     "required": ["type", "title", "status", "request_id"],
     "properties": {
         "type": {"type": "string"},
@@ -13,16 +15,18 @@ PROBLEM = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "request_id": {"type": "string"},
-        "errors": {"type": "object", "additionalProperties": True},
+        "errors": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
     },
 }
 COMMON = {
     "400": "The request is not valid.",
     "401": "Not signed in, or the token is not valid.",
+    "403": "Not for whoever asks.",
     "405": "The method is not allowed here.",
     "406": "No acceptable representation.",
-    "413": "The body is too large.",
+    "413": "The request is too large.",
     "415": "The body's media type is not supported.",
+    "503": "Something that is needed does not answer. Try again later.",
 }
 
 
@@ -31,9 +35,11 @@ class ProblemAutoSchema(AutoSchema):
 
     def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
         """The operation object, with problem responses added where it declares none of its own."""
-        operation = super().get_operation(*args, **kwargs)
+        operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
         if operation is not None:
-            content = {"application/problem+json": {"schema": PROBLEM}}
+            problem = ResolvedComponent("Problem", ResolvedComponent.SCHEMA, PROBLEM, object="Problem")
+            self.registry.register_on_missing(problem)
+            content = {"application/problem+json": {"schema": problem.ref}}
             for status, description in COMMON.items():
                 operation["responses"].setdefault(status, {"description": description, "content": content})
         return operation

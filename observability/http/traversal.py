@@ -1,6 +1,6 @@
 """Recognising a request that means to climb out of its directory, in whatever encoding (OWASP; CWE-22).
 
-Nothing here opens a file: Django's URL table decides what a path means, and no `..` ever reached one. This is the alarm.
+Nothing here opens a file: the URL table decides what a path means, and no `..` ever reached one. This is the alarm.
 """
 
 import re
