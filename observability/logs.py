@@ -26,10 +26,19 @@ SHOWN_THOUGH_NAMED_SO = {"token_type"}
 OURS = {"level", "timestamp", "method", "route", "client"}
 MAX_DEPTH = 8
 
+# Tokens that show what they are: JSON web tokens, whole or cut short; Stripe's keys; our deploy tokens.
+TOKEN = re.compile(
+    r"eyJ[\w-]{8,}(?:\.[\w-]*){0,2}"
+    r"|sk_(?<![A-Za-z]sk_)(?:test|live)_\w{4,}"
+    r"|rk_(?<![A-Za-z]rk_)(?:test|live)_\w{4,}"
+    r"|pk_(?<![A-Za-z]pk_)(?:test|live)_\w{4,}"
+    r"|whsec_(?<![A-Za-z]whsec_)\w{4,}"
+    r"|bsd_(?<![A-Za-z]bsd_)\w{12,}"
+)
+# A text of these alone can hold no other secret than a token or a card number; most paths and ids end here.
+PLAIN = re.compile(r"[\w/.~-]*")
 SECRET_TEXT = re.compile(
-    r"eyJ[\w-]{8,}(?:\.[\w-]*){0,2}"  # a JSON web token, whole or cut short
-    r"|(?<![A-Za-z])(?:[srp]k_(?:test|live)_\w{4,}|whsec_\w{4,}|bsd_\w{12,})"  # Stripe's keys, our deploy tokens
-    r"|\b(?i:bearer|basic)\s+(?![a-z]+(?![\w.~+/=-]))[\w.~+/=-]{8,}"  # not "basic functionality"
+    r"\b(?i:bearer|basic)\s+(?![a-z]+(?![\w.~+/=-]))[\w.~+/=-]{8,}"  # not "basic functionality"
     r"|(?<=://)[^/\s:@]*:[^/\s]+(?=@)"  # user and password in a URL
     r"|(?<=[\w/.~-])\?[^\s\"'<>?]*=[^\s\"'<>]*"  # a query string
     r"|(?:argon2|pbkdf2_sha\d+|bcrypt\w*|scrypt)\$[^\s\"',)]+"  # a stored password
@@ -39,7 +48,7 @@ SECRET_TEXT = re.compile(
     r"(?:\"(?:[^\"\\\n]|\\.)*\"?|'(?:[^'\\\n]|\\.)*'?|[^\s\"'&,;)}\]]+)"
     r"|(?P<header>(?i:authorization|cookie)[\"']?\s*[:=])[^\r\n]+"
 )
-CARD = re.compile(r"(?<![\w.])[2-6](?:(?:[ +-]|%20)?\d){12,18}(?!\w)")
+CARD = re.compile(r"[2-6](?<![\w.].)(?:(?:[ +-]|%20)?\d){12,18}(?!\w)")
 UNPRINTABLE = re.compile(r"[^\S \n\t]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -53,10 +62,13 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 
 def redacted(text: str) -> str:
     """`text` without what looks like a secret or a query string: for whatever is kept or shown of what a client sent."""
-    if len(text) > 8:
+    if len(text) < 8:
+        return text
+    if "_" in text or "eyJ" in text:
+        text = TOKEN.sub(REDACTED, text)
+    if not PLAIN.fullmatch(text):
         text = SECRET_TEXT.sub(_blank, text)
-        text = CARD.sub(_blank_card, text)
-    return text
+    return CARD.sub(_blank_card, text)
 
 
 def _redacted(key: str, value: Any, depth: int) -> Any:

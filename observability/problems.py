@@ -4,15 +4,18 @@ Raise a `Problem` from a subject function; the JSON API answers it as applicatio
 for errors that never reach a view. Pages get an HTML error page.
 """
 
+import sys
 from http import HTTPStatus
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from . import security
 from .http.exchange import request_id_of
 
+DATABASE_AWAY = (OperationalError, InterfaceError)
 CONTENT_TYPE = "application/problem+json"
 JSON_PATHS = ("/auth/", "/dora", "/alerts", "/api/", "/metrics", "/health", "/stripe/")
 
@@ -76,6 +79,11 @@ def error_response(
     return response
 
 
+def database_away(request: HttpRequest) -> HttpResponse:
+    """503, to be tried again."""
+    return error_response(request, 503, "The database does not answer. Try again in a moment.", {"Retry-After": "5"})
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler400."""
     return error_response(request, 400, "The request could not be understood.")
@@ -98,5 +106,7 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """handler500."""
+    """handler500; 503 where the database does not answer, since that passes by itself."""
+    if isinstance(sys.exc_info()[1], DATABASE_AWAY):
+        return database_away(request)
     return error_response(request, 500, "Something went wrong on our side. It has been recorded.")

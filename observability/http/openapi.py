@@ -37,7 +37,7 @@ class ProblemAutoSchema(AutoSchema):
         """The operation object, with problem responses added where it declares none of its own."""
         operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
         if operation is not None:
-            problem = ResolvedComponent("Problem", ResolvedComponent.SCHEMA, PROBLEM, object="Problem")
+            problem = ResolvedComponent("Problem", ResolvedComponent.SCHEMA, PROBLEM, object="Problem")  # type: ignore[no-untyped-call]
             self.registry.register_on_missing(problem)
             content = {"application/problem+json": {"schema": problem.ref}}
             for status, description in COMMON.items():
