@@ -30,14 +30,14 @@ class BearerAuthentication(JWTAuthentication):
             found = super().authenticate(request)
             if found is not None and not tokens.family_is_live(found[1].get(tokens.FAMILY)):
                 raise InvalidToken("The session of this token has ended.")
-        except (AuthenticationFailed, ValueError, OverflowError) as error:
+        except (AuthenticationFailed, TypeError, ValueError, OverflowError) as error:
             attempt("jwt", success=False)
-            security.count("invalid_token")
+            security.record(type="invalid_token")
             raise AuthenticationFailed("The token is not valid.") from error
         return found
 
 
-class BearerScheme(SimpleJWTScheme):
+class BearerScheme(SimpleJWTScheme):  # type: ignore[no-untyped-call]
     """How the OpenAPI document names it."""
 
     target_class = "accounts.authentication.BearerAuthentication"

@@ -14,7 +14,7 @@ class NameOrEmailBackend(ModelBackend):
     An unknown name costs one password hash, as a known one does, so that time does not tell which exist.
     """
 
-    def authenticate(  # type: ignore[override]
+    def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **_: Any
     ) -> User | None:
         """The active user with that name or address and password, or None."""

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
+from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import F
+from django.db.models import F, Value
 from django.db.models.functions import Lower
 from django_prometheus.models import ExportModelOperationsMixin
 
@@ -18,32 +19,46 @@ class AccountManager(UserManager["User"]):
 
     def get_by_natural_key(self, username: str | None) -> User:
         """The user of that name, in any case; raises User.DoesNotExist."""
-        return self.get(username__iexact=username)
+        return self._by("username", User.normalize_username(username or "")).get()
 
     def by_name_or_email(self, identifier: str) -> User | None:
-        """The user whose name, or else whose e-mail address, is `identifier`; None where there is none."""
-        field = "email__iexact" if "@" in identifier else "username__iexact"
-        return self.filter(**{field: identifier}).first()
+        """The user whose name, or whose e-mail address, is `identifier`; None where there is none."""
+        if "@" in identifier:  # which no name contains
+            return self._by("email", identifier).first()
+        return self._by("username", User.normalize_username(identifier)).first()
+
+    def _by(self, field: str, value: str) -> models.QuerySet[User]:
+        # Folded as the unique constraints fold: `iexact` compares capitals, where ı and i are one, and uses no index.
+        return self.alias(folded=Lower(field)).filter(folded=Lower(Value(value)))
 
 
 class User(ExportModelOperationsMixin("user"), AbstractUser):  # type: ignore[misc]
     """A member or a member of staff. Name and e-mail address are each unique, whatever their case."""
 
+    username = models.CharField(
+        "name",
+        max_length=150,
+        unique=True,
+        validators=[RegexValidator(r"^[\w.+-]+\Z", "A name consists of letters, digits and . + - _ only.")],
+        error_messages={"unique": "A user with that name already exists."},
+    )
     email = models.EmailField("e-mail address", max_length=254)
     updated_at = models.DateTimeField(auto_now=True, db_index=True)
 
-    objects: ClassVar[AccountManager] = AccountManager()  # type: ignore[assignment]
+    objects: ClassVar[AccountManager] = AccountManager()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
                 Lower("username"),
                 name="accounts_user_username_ci",
+                violation_error_code="username",
                 violation_error_message="A user with that name already exists.",
             ),
             models.UniqueConstraint(
                 Lower("email"),
                 name="accounts_user_email_ci",
+                violation_error_code="email",
                 violation_error_message="A user with that e-mail address already exists.",
             ),
         ]

@@ -1,7 +1,7 @@
 """Opening accounts."""
 
 from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import IntegrityError, transaction
 
 from observability.problems import Problem
@@ -32,7 +32,7 @@ def create_account(*, username: str, email: str, password: str) -> User:
     try:
         user.full_clean()
     except ValidationError as error:
-        errors |= {("username" if field == "__all__" else field): texts for field, texts in error.message_dict.items()}
+        errors |= _by_field(error)
     if errors:
         raise Refused(errors)
     try:
@@ -41,3 +41,13 @@ def create_account(*, username: str, email: str, password: str) -> User:
     except IntegrityError:  # another request took the name or the address in between
         raise Refused({"username": ["The name or the e-mail address is taken."]}) from None
     return user
+
+
+def _by_field(error: ValidationError) -> dict[str, list[str]]:
+    """The sentences by field; a constraint's belong to the field that its code names."""
+    found: dict[str, list[str]] = {}
+    for field, problems in error.error_dict.items():
+        for problem in problems:
+            sentences = found.setdefault(str(problem.code) if field == NON_FIELD_ERRORS else field, [])
+            sentences += [text for text in problem.messages if text not in sentences]
+    return found

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.utils import timezone
 from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
@@ -16,6 +16,8 @@ from observability.problems import Unauthorized
 from .models import RefreshFamily, User
 
 FAMILY = "family"
+ACCESS_LIFETIME: timedelta = api_settings.ACCESS_TOKEN_LIFETIME
+REFRESH_LIFETIME: timedelta = api_settings.REFRESH_TOKEN_LIFETIME
 
 
 class InvalidToken(Unauthorized):
@@ -42,7 +44,7 @@ def issue(user: User) -> TokenPair:
         current_jti=uuid4().hex,
         created_at=now,
         updated_at=now,
-        expires_at=now + settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"],
+        expires_at=now + REFRESH_LIFETIME,
     )
     family.save(force_insert=True)
     return _pair(family, user, family.current_jti)
@@ -57,7 +59,7 @@ def rotate(raw: str) -> TokenPair:
     token, family = _verified(raw)
     now = timezone.now()
     jti = uuid4().hex
-    expires_at = now + settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"]
+    expires_at = now + REFRESH_LIFETIME
     rotated = (
         RefreshFamily.objects.live(now)
         .filter(pk=family.pk, current_jti=token["jti"])
@@ -66,7 +68,7 @@ def rotate(raw: str) -> TokenPair:
     if not rotated:
         if RefreshFamily.objects.live(now).filter(pk=family.pk).exclude(current_jti=token["jti"]).exists():
             _revoke(family.pk)
-            security.count("token_reuse")
+            security.record(type="token_reuse")
         raise InvalidToken
     return _pair(family, family.user, jti)
 
@@ -98,13 +100,14 @@ def _verified(raw: str) -> tuple[RefreshToken, RefreshFamily]:
     """The token, and the family with its user, both checked but for whether the token is the current one."""
     try:
         token = RefreshToken(raw)  # type: ignore[arg-type]
+        UUID(str(token.get("jti")))  # only what looks like ours may reach the database
         family = RefreshFamily.objects.select_related("user").get(pk=UUID(str(token.get(FAMILY))))
-    except (TokenError, ValueError, RefreshFamily.DoesNotExist):
-        security.count("invalid_token")
+    except (TokenError, ValueError, OverflowError, RefreshFamily.DoesNotExist):
+        security.record(type="invalid_token")
         raise InvalidToken from None
     fingerprint = get_md5_hash_password(family.user.password)
     if str(token.get("user_id")) != str(family.user_id) or token.get("hash_password") != fingerprint:
-        security.count("invalid_token")
+        security.record(type="invalid_token")
         raise InvalidToken
     return token, family
 
@@ -114,5 +117,4 @@ def _pair(family: RefreshFamily, user: User, jti: str) -> TokenPair:
     refresh["jti"] = jti
     refresh[FAMILY] = str(family.pk)
     access: AccessToken = refresh.access_token
-    lifetime: timedelta = settings.SIMPLE_JWT["ACCESS_TOKEN_LIFETIME"]
-    return TokenPair(access=str(access), refresh=str(refresh), expires_in=int(lifetime.total_seconds()))
+    return TokenPair(access=str(access), refresh=str(refresh), expires_in=int(ACCESS_LIFETIME.total_seconds()))

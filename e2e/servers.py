@@ -11,10 +11,11 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -92,7 +93,8 @@ class Server:
 
     def json(self, path: str, **query: str | float) -> dict[str, Any]:
         """What a GET answers, as JSON; anything but 2xx is an error."""
-        return self.http.get(path, params=query).raise_for_status().json()
+        answer: dict[str, Any] = self.http.get(path, params=query).raise_for_status().json()
+        return answer
 
     def sign_in_to_admin(self, name: str, password: str) -> httpx.Response:
         """Sign in as a browser does, with form, CSRF token and cookies; the admin's home page, if all is well."""
@@ -103,21 +105,33 @@ class Server:
         return self.http.post("/admin/login/", data=fields, headers={"Referer": self.url}, follow_redirects=True)
 
     def raw(self, request: bytes, *, seconds: float = 20) -> bytes:
-        """Send these very bytes, and return whatever comes back until the server closes; ask it to in `request`."""
+        """Send these very bytes, and return whatever comes back until the server closes; ask it to in `request`.
+
+        It reads while it sends: a server that refuses in mid-body resets the connection, and a reset discards an answer
+        that was not read yet.
+        """
         with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as connection:
+            sender = threading.Thread(target=_send_all, args=(connection, request))
+            sender.start()
             received = bytearray()
             try:
-                connection.sendall(request)
                 while block := connection.recv(65_536):
                     received += block
-            except (ConnectionResetError, BrokenPipeError):
-                pass  # it refused to read on; what it said before that is what counts
+            except ConnectionResetError:
+                pass  # what it said before that is what counts
+            finally:
+                sender.join()
             return bytes(received)
 
     def interrupt(self, *, seconds: float) -> int:
         """Ctrl-C. The exit status, which must come in time."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(seconds)
+
+
+def _send_all(connection: socket.socket, request: bytes) -> None:
+    with suppress(ConnectionResetError, BrokenPipeError):  # the server would read no more
+        connection.sendall(request)
 
 
 @contextmanager
@@ -213,11 +227,11 @@ class Installation:
     def count(self, table: str) -> int:
         """How many rows a table has."""
         query = f"SELECT count(*) FROM {table}"
-        if self.database_url:
-            with psycopg.connect(self.database_url) as connection:
-                return connection.execute(query).fetchone()[0]
-        with closing(sqlite3.connect(self.data_dir / "db.sqlite3")) as connection:
-            return connection.execute(query).fetchone()[0]
+        connection: Any = (
+            psycopg.connect(self.database_url) if self.database_url else sqlite3.connect(self.data_dir / "db.sqlite3")
+        )
+        with closing(connection):
+            return int(connection.execute(query).fetchone()[0])
 
 
 @contextmanager
@@ -226,7 +240,8 @@ def installed(data_dir: Path, *, migrated: bool = True) -> Iterator[Installation
     with _fresh_database() as database_url:
         installation = Installation(data_dir, database_url)
         if migrated:
-            assert installation.manage("migrate", "-v0").returncode == 0
+            done = installation.manage("migrate", "-v0")
+            assert done.returncode == 0, done.stderr
         yield installation
 
 

@@ -4,7 +4,7 @@ import stat
 import sys
 from pathlib import Path
 
-from e2e.servers import Installation
+from e2e.servers import PRODUCTION, Installation
 from observability.http.docker import bridge_address
 
 
@@ -102,7 +102,7 @@ def test_it_says_so_where_the_port_is_taken(blank_installation: Installation) ->
 
 
 def test_it_refuses_to_serve_production(blank_installation: Installation) -> None:
-    refused = blank_installation.manage("start", DEBUG="false", SECRET_KEY="x1" * 40, ALLOWED_HOSTS="members.example")
+    refused = blank_installation.manage("start", **PRODUCTION)
 
     assert refused.returncode != 0
     assert "DEPLOYMENT.md" in refused.stderr

@@ -1,0 +1,151 @@
+"""POST /auth/register."""
+
+import importlib
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.hashers import identify_hasher
+from django.db import connection
+
+from accounts.models import User
+from bambisleep.tests.client import Answer, AsgiClient
+
+pytestmark = pytest.mark.django_db
+
+PHRASE = "a long enough phrase"
+
+
+def register(
+    asgi: AsgiClient, username: str = "nora", email: str = "nora@example.org", password: str = PHRASE
+) -> Answer:
+    return asgi.post("/auth/register", json={"username": username, "email": email, "password": password})
+
+
+def test_it_opens_an_account_that_can_sign_in(asgi: AsgiClient) -> None:
+    answer = register(asgi)
+
+    assert answer.status == 201
+    assert answer.json["username"] == "nora"
+    assert "password" not in answer.json
+    assert asgi.post("/auth/login", json={"username": "nora", "password": PHRASE}).status == 200
+
+
+def test_it_opens_no_more_than_a_members_account(asgi: AsgiClient) -> None:
+    body = {"username": "nora", "email": "nora@example.org", "password": PHRASE}
+
+    answer = asgi.post("/auth/register", json={**body, "is_staff": True, "is_superuser": True, "id": 1})
+
+    assert answer.status == 201
+    nora = User.objects.get(username="nora")
+    assert (nora.is_staff, nora.is_superuser) == (False, False)
+
+
+def test_it_counts_a_success_once(asgi: AsgiClient, metric: Callable[..., float]) -> None:
+    before = metric("auth_attempts_total", type="register", success="true")
+    all_before = metric("auth_attempts_total")
+
+    register(asgi)
+
+    assert metric("auth_attempts_total", type="register", success="true") == before + 1
+    assert metric("auth_attempts_total") == all_before + 1
+
+
+@pytest.mark.parametrize("body", [{}, {"username": "nora", "email": "nora@example.org", "password": "short"}])
+def test_it_counts_a_refusal_once(asgi: AsgiClient, metric: Callable[..., float], body: dict[str, str]) -> None:
+    before = metric("auth_attempts_total", type="register", success="false")
+    all_before = metric("auth_attempts_total")
+
+    answer = asgi.post("/auth/register", json=body)
+
+    assert answer.status == 400
+    assert metric("auth_attempts_total", type="register", success="false") == before + 1
+    assert metric("auth_attempts_total") == all_before + 1
+
+
+@pytest.mark.parametrize(
+    ("username", "email", "field"), [("MARA", "other@example.org", "username"), ("other", "Mara@Example.ORG", "email")]
+)
+def test_it_refuses_what_is_taken_in_another_case(
+    asgi: AsgiClient, member: User, username: str, email: str, field: str
+) -> None:
+    answer = register(asgi, username, email)
+
+    assert answer.status == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert list(answer.json["errors"]) == [field]
+    assert User.objects.count() == 1
+
+
+@pytest.mark.parametrize("password", ["short", "password123", "12345678901234", "nora@example.org"])
+def test_it_refuses_a_weak_password(asgi: AsgiClient, password: str) -> None:
+    answer = register(asgi, password=password)
+
+    assert answer.status == 400
+    assert list(answer.json["errors"]) == ["password"]
+    assert not User.objects.exists()
+
+
+def test_it_names_every_field_at_fault(asgi: AsgiClient) -> None:
+    answer = register(asgi, username="no spaces", email="nora@example.org", password="short")
+
+    assert answer.status == 400
+    assert set(answer.json["errors"]) == {"username", "password"}
+
+
+def test_it_refuses_a_name_that_looks_like_an_address(asgi: AsgiClient, member: User) -> None:
+    answer = register(asgi, username="mara@example.org")
+
+    assert answer.status == 400
+    assert list(answer.json["errors"]) == ["username"]
+
+
+def test_it_keeps_spaces_around_a_password(asgi: AsgiClient) -> None:
+    register(asgi, password=f" {PHRASE} ")
+
+    assert asgi.post("/auth/login", json={"username": "nora", "password": PHRASE}).status == 401
+    assert asgi.post("/auth/login", json={"username": "nora", "password": f" {PHRASE} "}).status == 200
+
+
+def test_it_stores_the_password_as_argon2(asgi: AsgiClient, settings: Any) -> None:
+    configured = importlib.import_module(os.environ["DJANGO_SETTINGS_MODULE"]).PASSWORD_HASHERS
+    settings.PASSWORD_HASHERS = configured
+
+    register(asgi)
+
+    assert identify_hasher(User.objects.get().password).algorithm == "argon2"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_at_once_one_gets_the_name() -> None:
+    both_have_checked = threading.Barrier(2, timeout=10)
+    answers: list[Answer] = []
+
+    def race(username: str, email: str) -> None:
+        waited = False
+
+        def wait_before_writing(execute: Any, sql: Any, *arguments: Any) -> Any:
+            # SQLite takes its lock at BEGIN; PostgreSQL, whose BEGIN is not seen here, waits at the second INSERT.
+            nonlocal waited
+            if not waited and sql.startswith(("BEGIN", "INSERT")):
+                waited = True
+                both_have_checked.wait()
+            return execute(sql, *arguments)
+
+        with connection.execute_wrapper(wait_before_writing):
+            answers.append(register(AsgiClient(), username, email))
+        connection.close()
+
+    racers = [
+        threading.Thread(target=race, args=each) for each in (("nora", "a@example.org"), ("NORA", "b@example.org"))
+    ]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(timeout=20)
+
+    assert sorted(answer.status for answer in answers) == [201, 400]
+    assert not both_have_checked.broken
+    assert User.objects.count() == 1

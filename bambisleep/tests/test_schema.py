@@ -1,0 +1,149 @@
+"""The OpenAPI document against the application that it describes.
+
+schemathesis draws requests from the document, valid and not, and every answer must be one that the document promises.
+"""
+
+from io import StringIO
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+import schemathesis
+from django.core.management import call_command
+from drf_spectacular.generators import SchemaGenerator
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.core.transport import Response
+from schemathesis.generation import GenerationMode
+
+from accounts import tokens
+from accounts.models import User
+from bambisleep.tests.client import Answer, AsgiClient
+
+pytestmark = pytest.mark.django_db
+
+CHECKED = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+OPERATIONS = (
+    ("/auth/login", "POST"),
+    ("/auth/logout", "POST"),
+    ("/auth/me", "GET"),
+    ("/auth/refresh", "POST"),
+    ("/auth/register", "POST"),
+    ("/dora", "GET"),
+)
+BOUNDED = settings(
+    max_examples=25,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture
+def schema() -> Any:
+    """The document, as schemathesis reads it."""
+    return schemathesis.openapi.from_dict(SchemaGenerator().get_schema(public=True))
+
+
+def test_it_is_valid_and_complete() -> None:
+    warnings = StringIO()
+
+    call_command("spectacular", validate=True, fail_on_warn=True, stdout=StringIO(), stderr=warnings)
+
+    assert warnings.getvalue() == ""
+
+
+def test_it_names_every_operation(asgi: AsgiClient) -> None:
+    answer = asgi.get("/api/schema", headers={"Accept": "application/vnd.oai.openapi+json"})
+
+    assert answer.status == 200
+    named = {(path, method.upper()) for path, methods in answer.json["paths"].items() for method in methods}
+    assert named >= set(OPERATIONS)
+
+
+def test_every_operation_names_its_problems(schema: Any) -> None:
+    for path, methods in schema.raw_schema["paths"].items():
+        for method, operation in methods.items():
+            problems = {status for status in operation["responses"] if status >= "400"}
+            assert problems >= {"400", "401", "403", "405", "406", "413", "415", "503"}, (method, path)
+            for status in problems:
+                assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_every_answer_is_one_that_it_promises(
+    asgi: AsgiClient, schema: Any, member: User, path: str, method: str, mode: GenerationMode
+) -> None:
+    load_all_checks()
+    checks = CHECKS.get_by_names(CHECKED)
+    operation = schema[path][method]
+    access = tokens.issue(member).access
+    answered = []
+
+    @BOUNDED
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def hold(case: Any) -> None:
+        sent = requests.Request(**_arguments(case)).prepare()
+        answer = _send(asgi, sent, access if path == "/auth/me" else None)
+        answered.append(answer.status)
+        case.validate_response(_response(answer, sent), checks=checks)
+
+    hold()
+
+    assert answered
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+@pytest.mark.parametrize("other", ["TRACE", "CONNECT", "DELETE", "PUT", "PATCH", "FOO"])
+def test_a_method_that_it_does_not_name_is_refused(
+    asgi: AsgiClient, member: User, path: str, method: str, other: str
+) -> None:
+    answer = asgi.request(other, path, headers={"Authorization": f"Bearer {tokens.issue(member).access}"})
+
+    assert answer.status == 405
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert method in answer.headers["allow"]
+
+
+def test_a_problem_of_its_own_is_json(asgi: AsgiClient) -> None:
+    """The document is served as YAML too; what goes wrong with it is not."""
+    answer = asgi.post("/api/schema")
+
+    assert answer.status == 405
+    assert answer.json["status"] == 405
+
+
+def _arguments(case: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = case.as_transport_kwargs(base_url="http://testserver")
+    names = {"method", "url", "headers", "params", "data", "json", "cookies", "files"}
+    return {name: value for name, value in arguments.items() if name in names}
+
+
+def _send(asgi: AsgiClient, sent: requests.PreparedRequest, access: str | None) -> Answer:
+    headers = {name: v if isinstance(v, str) else v.decode("latin-1") for name, v in sent.headers.items()}
+    if access:
+        headers["Authorization"] = f"Bearer {access}"
+    target = urlsplit(sent.url or "")
+    body = sent.body.encode() if isinstance(sent.body, str) else sent.body or b""
+    return asgi.request(sent.method or "", target.path, query=target.query, headers=headers, body=body)
+
+
+def _response(answer: Answer, sent: requests.PreparedRequest) -> Response:
+    return Response(
+        status_code=answer.status,
+        headers={name: [value] for name, value in answer.headers.items()},
+        content=answer.body,
+        request=sent,
+        elapsed=0.0,
+        verify=False,
+    )
