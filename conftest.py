@@ -11,14 +11,6 @@ if TYPE_CHECKING:
     from accounts.models import User
     from bambisleep.tests.client import AsgiClient
 
-# Before the settings are read: tests run as production does, but for TLS and the strength of the hasher.
-os.environ.setdefault("DEBUG", "false")
-os.environ.setdefault("SECRET_KEY", "a-key-for-tests-only-that-is-long-enough-to-be-accepted-0123456789")
-os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
-os.environ.setdefault("HTTPS", "false")
-os.environ.setdefault("PUBLIC_URL", "http://localhost:3000")
-os.environ.setdefault("LOG_FORMAT", "json")
-
 PACKAGES = "`make services` installs it"
 
 
@@ -68,6 +60,13 @@ def pytest_terminal_summary(terminalreporter: object) -> None:
 def _quick_hasher(settings: Any) -> None:
     """Argon2 costs 50 ms; a test that is about it asks for it by name."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def _plain_static_files(settings: Any) -> None:
+    """No manifest: `collectstatic` does not run before tests."""
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_hang_ups_leave_the_server_in_order(server: Server) -> None:
 
 
 def test_an_idle_server_has_no_request_in_progress(server: Server) -> None:
-    wait_for(lambda: server.metric("http_requests_in_progress") == 0, "no request is in progress", seconds=3)
+    wait_for(lambda: server.metric("http_requests_in_progress") == 0, "no request is in progress", seconds=20)
 
 
 def test_a_body_too_large_is_refused_with_a_problem(server: Server) -> None:

@@ -7,8 +7,7 @@ from django.contrib import admin
 from django.db import models
 from django.db.models import Count, Max, QuerySet
 from django.db.models.functions import TruncHour
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
@@ -21,7 +20,7 @@ TOP_ADDRESSES = 10
 class ReadOnly:
     """What is recorded is not typed in by hand, nor deleted."""
 
-    formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
+    formfield_overrides: Any = {models.URLField: {"assume_scheme": "https"}}
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody."""
@@ -48,7 +47,7 @@ class SecurityEventAdmin(ReadOnly, admin.ModelAdmin[SecurityEvent]):
     date_hierarchy = "at"
     list_per_page = 50
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list, with what the filtered events look like from further away."""
         response = super().changelist_view(request, extra_context)
         changelist = getattr(response, "context_data", {}).get("cl") if isinstance(response, TemplateResponse) else None
@@ -67,7 +66,7 @@ def top_addresses(events: QuerySet[SecurityEvent]) -> list[dict[str, Any]]:
     """The addresses with the most of `events`, each with `number`, how many `types`, and when it was `last` seen."""
     known = events.exclude(address=None).values("address")
     counted = known.annotate(number=Count("pk"), types=Count("type", distinct=True), last=Max("at"))
-    return list(counted.order_by("-number", "address")[:TOP_ADDRESSES])
+    return [dict(row) for row in counted.order_by("-number", "address")[:TOP_ADDRESSES]]
 
 
 def timeline(events: QuerySet[SecurityEvent]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
 
 from .exposition import threads
 from .models import FactSample
@@ -85,16 +86,19 @@ CHECKS = (
 )
 
 
+@csrf_exempt
 async def live(request: HttpRequest) -> HttpResponse:
     """200 as long as the process answers."""
     return _refused(request) or _response({"status": "ok"}, 200)
 
 
+@csrf_exempt
 async def ready(request: HttpRequest) -> HttpResponse:
     """200 where every required check passes, else 503 naming the one that does not."""
     return _refused(request) or await _report([check for check in CHECKS if check.required])
 
 
+@csrf_exempt
 async def health(request: HttpRequest) -> HttpResponse:
     """Every check; 503 where a required one fails, `degraded` and 200 where only another does."""
     return _refused(request) or await _report(CHECKS)

@@ -13,6 +13,8 @@ from typing import Any
 
 import structlog
 
+from .http.exchange import current
+
 REDACTED = "[redacted]"
 
 SECRET_KEY = re.compile(
@@ -61,7 +63,7 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 
 
 def redacted(text: str) -> str:
-    """`text` without what looks like a secret or a query string: for whatever is kept or shown of what a client sent."""
+    """`text` without what looks like a secret or a query string: for what is kept of what a client sent."""
     if len(text) < 8:
         return text
     if "_" in text or "eyJ" in text:
@@ -119,6 +121,14 @@ def _spelled_out(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode()
 
 
+def with_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Say which request a line belongs to."""
+    exchange = current.get()
+    if exchange is not None:
+        event["request_id"] = exchange.request_id
+    return event
+
+
 class Lines(structlog.WriteLogger):
     """Writes lines under a logger's name, as the standard library's loggers have one."""
 
@@ -135,7 +145,7 @@ def configuration(*, level: str, log_format: str) -> None:
         log_format: "json", or "console" for people.
     """
     processors: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        with_request_id,
         structlog.processors.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -16,6 +16,8 @@ from . import security
 from .http.exchange import request_id_of
 
 DATABASE_AWAY = (OperationalError, InterfaceError)
+DATABASE_AWAY_DETAIL = "The database does not answer. Try again in a moment."
+DATABASE_AWAY_HEADERS = {"Retry-After": "5"}  # seconds
 CONTENT_TYPE = "application/problem+json"
 JSON_PATHS = ("/auth/", "/dora", "/alerts", "/api/", "/metrics", "/health", "/stripe/")
 
@@ -81,7 +83,7 @@ def error_response(
 
 def database_away(request: HttpRequest) -> HttpResponse:
     """503, to be tried again."""
-    return error_response(request, 503, "The database does not answer. Try again in a moment.", {"Retry-After": "5"})
+    return error_response(request, 503, DATABASE_AWAY_DETAIL, DATABASE_AWAY_HEADERS)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

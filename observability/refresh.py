@@ -174,13 +174,13 @@ def _still_true(fact: Fact, stored: FactSample, mark: str, settled: bool, now: d
 
 
 def _mark(fact: Fact, now: datetime) -> tuple[str, bool]:
-    """The newest key and change of each table it reads, and whether these are old enough to have settled."""
+    """The newest change of each table it reads, and whether these are old enough to have settled."""
     parts: list[str] = []
     settled = True
     for model in fact.reads:
-        newest = model._default_manager.aggregate(key=Max("pk"), change=Max("updated_at"))
-        parts.append(f"{newest['key']}@{newest['change']}")
-        if newest["change"] and now - newest["change"] < SETTLING:
+        change = model._default_manager.aggregate(change=Max("updated_at"))["change"]
+        parts.append(str(change))
+        if change and now - change < SETTLING:
             settled = False
     return json.dumps(parts), settled
 

@@ -65,7 +65,7 @@ def test_it_counts_a_bad_token_once(asgi: AsgiClient, metric: Callable[..., floa
     assert metric("security_events_total", type="invalid_token") == events + 1
 
 
-@pytest.mark.parametrize("header", ["Bearer", "Bearer a b", "Bearer \xff\xfe", "Bearer ..", "Bearer " + "a" * 60_000])
+@pytest.mark.parametrize("header", ["Bearer", "Bearer a b", "Bearer \xff\xfe", "Bearer ..", "Bearer " + "a" * 20_000])
 def test_it_refuses_a_header_that_is_no_token(asgi: AsgiClient, header: str) -> None:
     answer = asgi.get("/auth/me", headers={"Authorization": header})
 

@@ -3,17 +3,21 @@
 from typing import Any
 
 import structlog
-from django.db import InterfaceError, OperationalError
 from rest_framework import exceptions
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 from rest_framework.views import set_rollback
 
-from ..problems import CONTENT_TYPE, Problem, problem_body
+from ..problems import (
+    CONTENT_TYPE,
+    DATABASE_AWAY,
+    DATABASE_AWAY_DETAIL,
+    DATABASE_AWAY_HEADERS,
+    Problem,
+    problem_body,
+)
 from .exchange import request_id_of
-
-RETRY_AFTER = {"Retry-After": "5"}  # seconds
 
 log = structlog.get_logger("bambisleep.http")
 
@@ -28,11 +32,11 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> Response
         set_rollback()
         body = problem_body(exception.status, detail=exception.detail, request_id=request_id, errors=exception.errors)
         return Response(body, status=exception.status, headers=exception.headers, content_type=CONTENT_TYPE)
-    if isinstance(exception, OperationalError | InterfaceError):
+    if isinstance(exception, DATABASE_AWAY):
         set_rollback()
         log.error("database_unavailable", error=str(exception).strip()[:300])
-        body = problem_body(503, detail="The database does not answer. Try again later.", request_id=request_id)
-        return Response(body, status=503, headers=RETRY_AFTER, content_type=CONTENT_TYPE)
+        body = problem_body(503, detail=DATABASE_AWAY_DETAIL, request_id=request_id)
+        return Response(body, status=503, headers=DATABASE_AWAY_HEADERS, content_type=CONTENT_TYPE)
     response = drf_exception_handler(exception, context)
     if response is None:
         return None

@@ -6,8 +6,6 @@ whole body before any middleware runs, and because every middleware costs a thre
 """
 
 import json
-import re
-import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter
 from typing import Any
@@ -18,10 +16,10 @@ from django.urls import Resolver404, resolve
 
 from .. import security
 from ..problems import problem_body
-from .client import client_behind, scheme_behind, without_forgeable
+from .client import Head
 from .exchange import SCOPE_KEY, UNMATCHED, Exchange, current
 from .metrics import IN_PROGRESS
-from .recording import HANG_UP, record
+from .recording import HANG_UP, METHODS, record
 from .routes import SILENT, label
 from .traversal import climbs
 from .watch import Message, Receive, Send, Watch
@@ -29,8 +27,8 @@ from .watch import Message, Receive, Send, Watch
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
-REFUSED_BY_PROXY = b"x-refused-request"  # the request line of what nginx itself answered with 400
+MAX_HEADER_BYTES = 32_768
+ALLOW = (b"allow", ", ".join(sorted(METHODS)).encode())
 
 log = structlog.get_logger("bambisleep.http")
 
@@ -58,52 +56,68 @@ class Edge:
             await self.application(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(request_id=_request_id(scope["headers"]), started=perf_counter())
-        scope = self._arranged(scope, exchange)
+        started = perf_counter()
+        head = Head(scope["headers"])
+        scope, exchange = self._arranged(scope, head, started)
         token = current.set(exchange)
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
-        IN_PROGRESS.inc()
+        silent = scope["path"] in SILENT
+        if not silent:
+            IN_PROGRESS.inc()
         failed = False
+        multipart = head.content_type is not None and head.content_type[:10].lower() == b"multipart/"
+        watch = Watch(exchange, receive, send, max_body_bytes=self.max_body_bytes, multipart=multipart)
         try:
-            multipart = self._inspect(scope, exchange)
-            watch = Watch(exchange, receive, send, max_body_bytes=self.max_body_bytes, multipart=multipart)
-            try:
-                if exchange.refused is None:
-                    await self.application(scope, watch.receive, watch.send)
-                if exchange.refused is not None and exchange.status is None:
-                    await _refuse(watch.send, exchange)
-            except Exception:
-                failed = True
-                log.exception("unhandled", path=exchange.path)
-                if exchange.status is not None:
-                    raise  # too late for an answer: the server cuts the connection, so that the client knows
-                await _send_problem(watch.send, 500, request_id=exchange.request_id)
+            self._inspect(scope, head, exchange)
+            if exchange.refused is None:
+                await self.application(scope, watch.receive, watch.send)
+            if exchange.refused is not None and exchange.status is None:
+                await _refuse(watch.send, exchange)
+        except Exception:
+            failed = True
+            log.exception("unhandled", path=exchange.path)
+            if exchange.status is not None:
+                raise  # too late for an answer: the server cuts the connection, so that the client knows
+            await _send_problem(watch.send, 500, request_id=exchange.request_id)
         finally:
+            if not silent:
+                IN_PROGRESS.dec()
+                self._record(scope, exchange, failed=failed)
             current.reset(token)
-            IN_PROGRESS.dec()
-            self._record(scope, exchange, failed=failed)
             if exchange.security_events:
                 security.writer.put(exchange.security_events)
 
-    def _inspect(self, scope: Scope, exchange: Exchange) -> bool:
-        """Refuse what needs no application to be refused; say whether the body is a form that may hold files."""
+    def _arranged(self, scope: Scope, head: Head, started: float) -> tuple[Scope, Exchange]:
+        """A copy of `scope` with the true client and without what could forge one, and the exchange it carries."""
+        client = head.client(scope.get("client"), self.proxies)
+        exchange = Exchange(
+            request_id=head.request_id, started=started, path=scope["path"], client=client[0] if client else None
+        )
+        arranged = {
+            **scope,
+            "client": client,
+            "scheme": head.scheme(scope.get("scheme", "http"), self.proxies),
+            "headers": head.kept,
+            "root_path": "",
+            SCOPE_KEY: exchange,
+        }
+        return arranged, exchange
+
+    def _inspect(self, scope: Scope, head: Head, exchange: Exchange) -> None:
+        """Refuse what needs no application to be refused."""
         path = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape")
         if climbs(path, scope.get("query_string", b"")):
             security.record(type="directory_traversal", exchange=exchange)
             exchange.refused = 400
-        multipart = False
-        for name, value in scope["headers"]:
-            if name == b"content-length":
-                if not value.isdigit():
-                    exchange.refused = exchange.refused or 400
-                elif int(value[:20]) > self.max_body_bytes:
-                    exchange.refused = exchange.refused or 413
-            elif name == b"content-type":
-                multipart = value[:10].lower() == b"multipart/"
-            elif name == REFUSED_BY_PROXY and self.proxies:
-                self._refused_by_proxy(value, exchange)
-        return multipart
+        elif head.refused_request is not None and self.proxies:
+            self._refused_by_proxy(head.refused_request, exchange)
+        elif head.size_bytes > MAX_HEADER_BYTES:
+            exchange.refused = 431
+        elif head.content_length is not None and not head.content_length.isdigit():
+            exchange.refused = 400
+        elif head.content_length is not None and int(head.content_length[:20]) > self.max_body_bytes:
+            exchange.refused = 413
+        elif scope["type"] == "http" and scope["method"] not in METHODS:
+            exchange.refused = 405
 
     def _refused_by_proxy(self, request_line: bytes, exchange: Exchange) -> None:
         """nginx answered 400 by itself, and tells us of which request (deploy/nginx). Without this, the plainest
@@ -116,25 +130,7 @@ class Edge:
         if climbs(path, query):
             security.record(type="directory_traversal", exchange=exchange, detail="refused by the proxy")
 
-    def _arranged(self, scope: Scope, exchange: Exchange) -> Scope:
-        """A copy of `scope` with the true client, without the headers that could forge one."""
-        headers = scope["headers"]
-        client = client_behind(headers, scope.get("client"), self.proxies)
-        exchange.client = client[0] if client else None
-        exchange.path = scope["path"]
-        return {
-            **scope,
-            "client": client,
-            "scheme": scheme_behind(headers, scope.get("scheme", "http"), self.proxies),
-            "headers": without_forgeable(headers),
-            "root_path": "",
-            SCOPE_KEY: exchange,
-        }
-
     def _record(self, scope: Scope, exchange: Exchange, *, failed: bool) -> None:
-        path = scope["path"]
-        if path in SILENT:
-            return
         if failed:
             status = 500
         elif exchange.complete and exchange.status is not None:
@@ -144,7 +140,7 @@ class Edge:
         ended = perf_counter()
         if exchange.streams_media and exchange.first_byte is not None:
             ended = exchange.first_byte
-        route = exchange.route or _route_of(path)
+        route = exchange.route or _route_of(scope["path"])
         record(
             method=scope["method"],
             route=route,
@@ -165,8 +161,9 @@ class Edge:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the handshake (101, 403, or 499 where the client left) and time it; the rest is the consumer's."""
-        exchange = Exchange(request_id=_request_id(scope["headers"]), started=perf_counter())
-        scope = self._arranged(scope, exchange)
+        started = perf_counter()
+        head = Head(scope["headers"])
+        scope, exchange = self._arranged(scope, head, started)
 
         def handshake(status: int) -> None:
             if exchange.status is None:
@@ -182,28 +179,19 @@ class Edge:
             elif message["type"] == "websocket.close":
                 handshake(403)
 
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
-        self._inspect(scope, exchange)
-        application = refuse_websocket if exchange.refused else self.application
         token = current.set(exchange)
         try:
+            self._inspect(scope, head, exchange)
+            application = refuse_websocket if exchange.refused else self.application
             await application(scope, receive, send_watched)
         except Exception:
             handshake(500)
             raise
         finally:
-            current.reset(token)
             handshake(HANG_UP)
+            current.reset(token)
             if exchange.security_events:
                 security.writer.put(exchange.security_events)
-
-
-def _request_id(headers: Any) -> str:
-    for name, value in headers:
-        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
-            return str(value, "ascii")
-    return uuid.uuid4().hex
 
 
 def _route_of(path: str) -> str:
@@ -229,6 +217,7 @@ async def _send_problem(send: Send, status: int, *, request_id: str) -> None:
         (b"content-type", b"application/problem+json"),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
+        *([ALLOW] if status == 405 else []),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -4,9 +4,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from django.http import HttpRequest
+if TYPE_CHECKING:  # the logs need this module before Django is set up
+    from django.http import HttpRequest
 
-if TYPE_CHECKING:
     from ..models import SecurityEvent
 
 SCOPE_KEY = "bambisleep"
@@ -39,13 +39,13 @@ class Exchange:
 current: ContextVar[Exchange | None] = ContextVar("current", default=None)
 
 
-def exchange_of(request: HttpRequest) -> Exchange | None:
+def exchange_of(request: "HttpRequest") -> Exchange | None:
     """The exchange that `request` belongs to; None where it did not come through the edge (Django's test client)."""
     scope: dict[str, Any] | None = getattr(request, "scope", None)
     return scope.get(SCOPE_KEY) if scope else None
 
 
-def request_id_of(request: HttpRequest) -> str:
+def request_id_of(request: "HttpRequest") -> str:
     """The request's id, or "-" where it did not come through the edge."""
     exchange = exchange_of(request)
     return exchange.request_id if exchange else "-"

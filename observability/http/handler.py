@@ -6,14 +6,14 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.exception import convert_exception_to_response
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBadRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, set_urlconf
 from django.utils.functional import LazyObject
 
 from .. import security
-from ..problems import CONTENT_TYPE, error_response, speaks_json
-from .exchange import UNMATCHED, exchange_of
+from ..problems import CONTENT_TYPE, error_response, problem_body, speaks_json
+from .exchange import SCOPE_KEY, UNMATCHED, exchange_of
 from .routes import OPERATIONAL, label
 
 TECHNICAL_PAGES = {400, 404, 500}
@@ -39,6 +39,19 @@ class Handler(ASGIHandler):
         if exchange:
             exchange.route = label(match)
         return match
+
+    def create_request(self, scope: Any, body_file: Any) -> Any:
+        """Django's; what cannot be made into a request is refused with a problem document."""
+        try:
+            request, refusal = super().create_request(scope, body_file)
+        except ValueError:  # a charset with a NUL
+            body_file.close()
+            request, refusal = None, HttpResponseBadRequest()
+        if refusal is not None:
+            exchange = scope.get(SCOPE_KEY)
+            body = problem_body(refusal.status_code, request_id=exchange.request_id if exchange else "-")
+            refusal = JsonResponse(body, status=refusal.status_code, content_type=CONTENT_TYPE)
+        return request, refusal
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Answer, and note the user where the request came to know one (never loading it for that)."""

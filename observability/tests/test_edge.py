@@ -8,7 +8,7 @@ from asgiref.sync import async_to_sync
 from django.test import override_settings
 
 from bambisleep.tests.client import AsgiClient
-from observability.http.client import client_behind, without_forgeable
+from observability.http.client import Head
 from observability.http.edge import Edge
 
 pytestmark = pytest.mark.django_db
@@ -172,7 +172,7 @@ def test_it_counts_an_exception_in_mid_stream_as_a_server_error(metric: Metric) 
 
 def test_it_drops_headers_that_could_forge_a_client_or_a_path(asgi: AsgiClient) -> None:
     forged = [(b"x-forwarded-for", b"1.1.1.1"), (b"daphne-root-path", b"/evil"), (b"accept", b"*/*")]
-    assert without_forgeable(forged) == [(b"accept", b"*/*")]
+    assert Head(forged).kept == [(b"accept", b"*/*")]
 
 
 @pytest.mark.parametrize(
@@ -189,6 +189,27 @@ def test_it_drops_headers_that_could_forge_a_client_or_a_path(asgi: AsgiClient) 
     ],
 )
 def test_it_believes_only_what_its_own_proxies_wrote(header: bytes, proxies: int, client: str) -> None:
-    found = client_behind([(b"x-forwarded-for", header)], ("192.0.2.1", 1), proxies)
+    found = Head([(b"x-forwarded-for", header)]).client(("192.0.2.1", 1), proxies)
     assert found is not None
     assert found[0] == client
+
+
+def test_it_refuses_headers_without_end(asgi: AsgiClient) -> None:
+    assert asgi.get("/", headers={"X-Long": "a" * 40_000}).status == 431
+    assert asgi.get("/", headers={f"X-{number}": "a" * 100 for number in range(400)}).status == 431
+
+
+def test_it_says_which_methods_there_are(asgi: AsgiClient) -> None:
+    assert "POST" in asgi.request("TRACE", "/admin/").headers["allow"]
+
+
+def test_a_scrape_is_not_in_progress_itself(asgi: AsgiClient, metric: Metric) -> None:
+    before = metric("http_requests_in_progress")
+    seen: list[float] = []
+
+    async def looks(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(metric("http_requests_in_progress"))
+
+    call(looks)
+    call(looks, path="/health/live")
+    assert seen == [before + 1, before]

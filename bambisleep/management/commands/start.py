@@ -1,7 +1,9 @@
 """manage.py start: everything that `make run` does once the packages are installed."""
 
+import errno
 import os
 import secrets
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,13 +30,15 @@ class Command(BaseCommand):
         """Prepare, say where things are, and serve."""
         if not settings.DEBUG:
             raise CommandError("`start` is for development. In production run the ASGI application (DEPLOYMENT.md).")
+        addresses = ["127.0.0.1", *bridge_address()]
+        for address in addresses:
+            self._refuse_if_taken(address)
         self._migrate()
         password_file = settings.DATA_DIR / "admin-password"
         self._ensure_superuser(password_file)
         if not Pipeline.objects.filter(service="demo").exists() and not (settings.DATA_DIR / "no-demo").exists():
             call_command("load_demo", stdout=self.stdout)
         refresh()
-        addresses = ["127.0.0.1", *bridge_address()]
         base = f"http://localhost:{settings.PORT}"
         self.stdout.write(
             f"""
@@ -50,6 +54,7 @@ class Command(BaseCommand):
         )
         self.stdout.flush()
         connection.close()
+        os.chdir(settings.BASE_DIR)
         endpoints = [f"tcp:port={settings.PORT}:interface={address}" for address in addresses]
         arguments = [flag for endpoint in endpoints for flag in ("--endpoint", endpoint)]
         os.execv(  # noqa: S606
@@ -65,6 +70,16 @@ class Command(BaseCommand):
                 "bambisleep.asgi:application",
             ],
         )
+
+    def _refuse_if_taken(self, address: str) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, settings.PORT))
+            except OSError as error:
+                taken = error.errno == errno.EADDRINUSE
+                reason = "Address already in use: choose another, such as PORT=3001 make run." if taken else str(error)
+                raise CommandError(f"Port {settings.PORT} of {address} cannot be had. {reason}") from None
 
     def _migrate(self) -> None:
         executor = MigrationExecutor(connection)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from observability.delivery import deployments
 from observability.delivery.deployments import Commit
@@ -22,6 +22,8 @@ def moment(text: str) -> datetime:
     """A time from ISO 8601 or from seconds since 1970; without an offset it is UTC. Raises ValueError."""
     try:
         return datetime.fromtimestamp(float(text), UTC)
+    except (OverflowError, OSError):
+        raise ValueError(f"{text} lies outside of what a date can be.") from None
     except ValueError:
         parsed = datetime.fromisoformat(text)
         return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
@@ -35,11 +37,14 @@ class Command(BaseCommand):
         "deployment are found by themselves. The same deployment told twice is one row."
     )
 
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Django's own --version tells Django's version, which nobody asks here; ours replaces it."""
+        return super().create_parser(prog_name, subcommand, conflict_handler="resolve", **kwargs)
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument("--service", default=settings.DEPLOY_SERVICE, help="default: %(default)s")
         parser.add_argument("--environment", default=settings.DEPLOY_ENVIRONMENT, help="default: %(default)s")
-        parser.conflict_handler = "resolve"  # Django's own --version tells Django's version, which nobody asks here
         parser.add_argument("--version", metavar="VERSION", help="what is deployed (default: git describe --tags)")
         parser.add_argument("--commit", metavar="SHA", help="the deployed commit (default: HEAD)")
         parser.add_argument("--external-id", default="", help="what CI calls it (default: version+commit)")
@@ -65,7 +70,8 @@ class Command(BaseCommand):
         try:
             told = self._told(options)
             if options["dry_run"]:
-                self._answer("would be recorded", told, options)
+                shown = {name: value for name, value in told.items() if name != "commits"}
+                self._answer("would be recorded", shown, len(told["commits"]), as_json=options["json"])
                 return
             recorded = deployments.record(**told)
         except GitError as error:
@@ -74,7 +80,9 @@ class Command(BaseCommand):
             details = "".join(f"\n  {field}: {' '.join(texts)}" for field, texts in (problem.errors or {}).items())
             raise CommandError(f"{problem.detail}{details}\nNothing was recorded.") from None
         refresh()
-        self._answer(recorded.outcome, {**told, "id": recorded.deployment.pk}, options)
+        row = recorded.deployment
+        shown = {name: getattr(row, name) for name in ("id", *told) if name != "commits"}
+        self._answer(recorded.outcome, shown, row.commits.count(), as_json=options["json"])
 
     def _told(self, options: dict[str, Any]) -> dict[str, Any]:
         needs_git = not (options["commit"] and options["version"]) or not (
@@ -110,15 +118,16 @@ class Command(BaseCommand):
         # The first deployment of a service brings its whole history; none of that counts as lead time.
         return checkout.commits_between(previous, sha) if previous else []
 
-    def _answer(self, outcome: str, told: dict[str, Any], options: dict[str, Any]) -> None:
-        if options["json"]:
-            facts = {key: str(value) if value is not None else None for key, value in told.items() if key != "commits"}
-            self.stdout.write(json.dumps({"outcome": outcome, **facts, "commits": len(told["commits"])}))
+    def _answer(self, outcome: str, shown: dict[str, Any], commits: int, *, as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(json.dumps({"outcome": outcome, **shown, "commits": commits}, default=str))
             return
-        since = f", {len(told['commits'])} commits since {told['previous_sha'][:12]}" if told["previous_sha"] else ""
-        first = "" if told["previous_sha"] else ", the first there: lead time is counted from the next one on"
+        if shown["previous_sha"]:
+            since = f", {commits} commit{'' if commits == 1 else 's'} since {shown['previous_sha'][:12]}"
+        else:
+            since = ", the first there: lead time counts from the next one on"
         self.stdout.write(
-            f"{told['service']} {told['version']} → {told['environment']}: {told['status']}{since}{first} ({outcome})"
+            f"{shown['service']} {shown['version']} → {shown['environment']}: {shown['status']}{since} ({outcome})"
         )
 
 

@@ -1,0 +1,67 @@
+"""nginx before several processes: the repository's own http.conf and site.conf, in a server of the tests' own."""
+
+import getpass
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from e2e.servers import PRODUCTION, ROOT, Installation, Server, free_port, running
+
+DEPLOYED = ROOT / "deploy" / "nginx"
+BEHIND_NGINX = {**PRODUCTION, "TRUSTED_PROXIES": "1"}
+TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+@contextmanager
+def process_on(installation: Installation, port: int, *, server: str = "daphne", **settings: str) -> Iterator[Server]:
+    """One of an installation's processes behind nginx, on a given port, where another can take its place."""
+    application = "bambisleep.asgi:application"
+    arguments = {
+        "daphne": ["daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", application],
+        "uvicorn": ["uvicorn", "--host", "127.0.0.1", "--port", str(port), "--no-access-log", application],
+    }
+    environment = installation.environment(PORT=str(port), **BEHIND_NGINX, **settings)
+    log = installation.data_dir / f"{server}-{port}-{free_port()}.log"
+    command = [sys.executable, "-m", *arguments[server]]
+    with running(command, environment=environment, port=port, log=log, ready="/health") as process:
+        yield process
+
+
+@contextmanager
+def nginx(directory: Path, processes: Sequence[Server]) -> Iterator[Server]:
+    """A real nginx before `processes`, with all of its files in `directory`."""
+    port = free_port()
+    configuration = directory / "nginx.conf"
+    configuration.write_text(_configuration(directory, port, [process.port for process in processes]))
+    command = ["nginx", "-c", str(configuration), "-p", str(directory)]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(directory)}
+    log = directory / "nginx.log"
+    with running(command, environment=environment, port=port, log=log, ready="/health/live") as server:
+        yield server
+
+
+def _configuration(directory: Path, port: int, upstream: Sequence[int]) -> str:
+    temporary = "\n".join(f"    {name}_temp_path {directory}/{name};" for name in TEMPORARY)
+    servers = " ".join(f"server 127.0.0.1:{number} fail_timeout=1s;" for number in upstream)
+    return f"""
+daemon off;
+user {getpass.getuser()};
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
+events {{ worker_connections 512; }}
+http {{
+{temporary}
+    include {DEPLOYED}/http.conf;
+    upstream bambisleep {{ zone bambisleep 64k; least_conn; {servers} keepalive 32; keepalive_timeout 4s; }}
+    log_format sent '$http_x_request_id $status $upstream_bytes_sent';
+    access_log {directory}/access.log bambisleep;
+    access_log {directory}/sent.log sent;
+    server {{
+        listen 127.0.0.1:{port} default_server;
+        server_name localhost;
+        include {DEPLOYED}/site.conf;
+    }}
+}}
+"""

@@ -1,0 +1,183 @@
+"""nginx as deployed: what it keeps from strangers, what it passes on, and what it refuses."""
+
+import getpass
+import http.client
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+
+import pytest
+
+from e2e.nginx import DEPLOYED, nginx, process_on
+from e2e.servers import Installation, Server, free_port, wait_for
+
+pytestmark = pytest.mark.needs("nginx")
+
+STRANGER = "127.0.0.77"
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A process and the nginx before it."""
+
+    process: Server
+    nginx: Server
+
+    def ask(
+        self, path: str, *, address: str = "127.0.0.1", method: str = "GET", body: bytes | None = None, **headers: str
+    ) -> Answer:
+        """What nginx answers to a client at `address`; the path goes out as it stands here."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection = http.client.HTTPConnection("127.0.0.1", self.nginx.port, timeout=20, source_address=(address, 0))
+        with closing(connection):
+            connection.request(method, path, body, named)
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+
+
+@pytest.fixture(scope="module")
+def site(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A production process behind nginx."""
+    with ExitStack() as stack:
+        process = stack.enter_context(process_on(installation, free_port()))
+        yield Site(process, stack.enter_context(nginx(tmp_path_factory.mktemp("nginx"), [process])))
+
+
+def test_the_deployed_configuration_is_valid(tmp_path: Path) -> None:
+    (tmp_path / "bambisleep").symlink_to(DEPLOYED)
+    text = (DEPLOYED / "nginx.conf").read_text()
+    for deployed, here in (
+        ("www-data", getpass.getuser()),
+        ("/run/", f"{tmp_path}/"),
+        ("/var/log/nginx", str(tmp_path)),
+    ):
+        assert deployed in text
+        text = text.replace(deployed, here)
+    (tmp_path / "nginx.conf").write_text(text)
+
+    command = [
+        "nginx",
+        "-t",
+        "-q",
+        "-c",
+        str(tmp_path / "nginx.conf"),
+        "-p",
+        str(tmp_path),
+        "-e",
+        str(tmp_path / "error.log"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "//metrics", "/%6detrics", "/./metrics", "/metrics?x=1", "/alerts"])
+def test_a_stranger_sees_neither_metrics_nor_alerts(site: Site, path: str) -> None:
+    answer = site.ask(path, address=STRANGER)
+
+    assert answer.status == 404
+    assert b"http_requests_total" not in answer.body
+
+
+def test_the_host_itself_sees_metrics(site: Site) -> None:
+    assert b"# TYPE http_requests_total counter" in site.ask("/metrics").body
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
+def test_a_load_balancer_sees_health(site: Site, path: str) -> None:
+    assert site.ask(path, address=STRANGER).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/dora?days=none", 400), ("/auth/me", 401), ("/nowhere", 404), ("/auth/login", 405)]
+)
+def test_the_application_s_own_errors_pass_as_they_are(site: Site, path: str, status: int) -> None:
+    through = site.ask(path, X_Request_ID="one-of-mine")
+    direct = site.process.http.get(path, headers={"X-Request-ID": "one-of-mine"})
+
+    assert through.status == direct.status_code == status
+    assert json.loads(through.body) == direct.json()
+
+
+def test_a_request_id_passes_both_ways_and_one_is_given_where_there_is_none(site: Site) -> None:
+    assert site.ask("/dora", X_Request_ID="one-of-mine").headers["X-Request-ID"] == "one-of-mine"
+    given = site.ask("/dora").headers["X-Request-ID"]
+    assert len(given) == 32
+    assert site.ask("/dora", X_Request_ID="no id; of mine").headers["X-Request-ID"] not in {given, "no id; of mine"}
+
+
+def test_the_log_has_the_address_that_nginx_saw(site: Site) -> None:
+    site.ask("/nowhere", address=STRANGER, X_Forwarded_For="203.0.113.9", X_Request_ID="address-test")
+
+    logged = wait_for(lambda: _logged(site.process, "address-test"), "the request is logged")
+    assert logged["client"] == STRANGER
+
+
+def test_its_log_has_no_query(site: Site) -> None:
+    site.ask("/nowhere/to/be/found?token=a-secret")
+
+    log = site.nginx.log.parent / "access.log"
+    line = wait_for(lambda: re.search(r".*/nowhere/to/be/found.*", log.read_text()), "the request is logged")
+    assert '"GET /nowhere/to/be/found?" 404 ' in line[0]
+    assert "a-secret" not in log.read_text()
+
+
+@pytest.mark.parametrize("header", ["X_Refused_Request", "X_Refused_Status", "Daphne_Root_Path"])
+def test_nobody_but_nginx_says_such_things(site: Site, header: str) -> None:
+    before = site.process.metric("security_events_total")
+
+    answer = site.ask("/dora", **{header: "GET /../../etc/passwd HTTP/1.1"})
+
+    assert answer.status == 200
+    assert site.process.metric("security_events_total") == before
+
+
+def test_a_handshake_reaches_the_application_as_one(site: Site) -> None:
+    before = site.process.metric("http_requests_total", route="unmatched", status="403")
+
+    assert site.ask("/ws/nowhere/?token=a.b.c", **HANDSHAKE).status == 403
+
+    counted = wait_for(
+        lambda: site.process.metric("http_requests_total", route="unmatched", status="403") - before, "it is counted"
+    )
+    assert counted == 1
+
+
+def test_a_body_too_large_is_refused_before_a_process_holds_it(site: Site) -> None:
+    before = site.process.metric("http_requests_total")
+
+    head = b"POST /auth/login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2000000\r\n\r\n"
+    answer = site.nginx.raw(head + b"a" * 2_000_000)
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    counted = wait_for(lambda: site.process.metric("http_requests_total") - before, "the application was told")
+    assert counted == 1
+
+
+def test_a_body_of_the_limit_passes(site: Site) -> None:
+    assert site.ask("/auth/login", method="POST", body=b" " * 1_048_576, Content_Type="application/json").status == 400
+
+
+def _logged(server: Server, request_id: str) -> dict[str, str] | None:
+    lines = [json.loads(line) for line in server.output.splitlines() if line.startswith("{") and request_id in line]
+    return next((line for line in lines if line.get("event") == "request"), None)
