@@ -5,16 +5,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.utils import timezone
 
-from accounts.models import User
 from bambisleep.tests.client import AsgiClient
 from observability import facts, refresh
 from observability.facts import Fact, Metric, Sample
 from observability.models import FactRefresh, FactSample
 
 pytestmark = pytest.mark.django_db
+
+User = get_user_model()
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def value(name: str) -> Any:
     return FactSample.objects.get(fact=name).samples
 
 
-def test_it_leaves_out_what_did_not_change(only: Any, member: User) -> None:
+def test_it_leaves_out_what_did_not_change(only: Any, member: Any) -> None:
     calls: list[int] = []
 
     def counted() -> Iterator[Sample]:
@@ -51,7 +53,7 @@ def test_it_leaves_out_what_did_not_change(only: Any, member: User) -> None:
     assert calls == [1, 2]
 
 
-def test_it_computes_again_what_may_not_have_settled(only: Any, member: User) -> None:
+def test_it_computes_again_what_may_not_have_settled(only: Any, member: Any) -> None:
     calls: list[int] = []
 
     def counted() -> Iterator[Sample]:
@@ -132,7 +134,7 @@ def test_a_scrape_is_one_select(asgi: AsgiClient, django_assert_num_queries: Any
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_scrape_shows_facts_and_their_state(asgi: AsgiClient, member: User) -> None:
+def test_the_scrape_shows_facts_and_their_state(asgi: AsgiClient, member: Any) -> None:
     refresh.refresh(force=True)
     text = asgi.get("/metrics").body.decode()
     assert 'users{state="active"} 1.0' in text
