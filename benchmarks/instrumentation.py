@@ -338,7 +338,7 @@ def print_recorders(costs: dict[str, list[float]]) -> None:
         row(name, spread(cost).text(1), "", *(percent(ratio(cost, bare[view])) for view in VIEWS))
 
     print(
-        "\nGoals for the edge, metrics only: alone, as they are worded (and around Django, with its code out of cache)"
+        "\nGoals for the edge, metrics only: alone, as they are worded (and around Django)"
     )
     alone = added(costs, "edge alone", "null")
     for view in VIEWS:

@@ -181,3 +181,26 @@ def test_a_body_of_the_limit_passes(site: Site) -> None:
 def _logged(server: Server, request_id: str) -> dict[str, str] | None:
     lines = [json.loads(line) for line in server.output.splitlines() if line.startswith("{") and request_id in line]
     return next((line for line in lines if line.get("event") == "request"), None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "size", "status", "counted", "address"),
+    [
+        ("POST", "/auth/login", 2_000_000, 413, "POST", "127.0.0.1"),
+        ("BREW", "/auth/login", 0, 405, "OTHER", "127.0.0.1"),
+        ("GET", "/metrics", 0, 404, "GET", STRANGER),
+    ],
+)
+def test_what_nginx_refuses_is_counted_as_what_it_was(
+    site: Site, method: str, path: str, size: int, status: int, counted: str, address: str
+) -> None:
+    labels = {"method": counted, "route": "unmatched", "status": str(status)}
+    before = site.process.metric("http_requests_total", **labels)
+    oversized = site.process.metric("security_events_total", type="oversized_body")
+
+    answer = site.ask(path, method=method, body=b"a" * size if size else None, address=address)
+
+    assert answer.status == status
+    assert json.loads(answer.body)["status"] == status
+    assert site.process.metric("http_requests_total", **labels) == before + 1
+    assert site.process.metric("security_events_total", type="oversized_body") == oversized + (status == 413)

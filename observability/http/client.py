@@ -26,9 +26,11 @@ FORGEABLE = frozenset(
         b"x-forwarded-server",
         b"x-real-ip",
         b"x-refused-request",
+        b"x-refused-status",
     }
 )
 READ = FORGEABLE | {b"x-request-id", b"content-length", b"content-type"}
+REFUSALS = frozenset({b"400", b"404", b"405", b"413", b"414", b"501", b"505"})  # of nginx's own
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 
@@ -39,7 +41,8 @@ class Head:
         kept: the headers that go on to the application.
         request_id: the client's, where it is safe to log, else one of our own.
         content_length, content_type: as sent; None where they are missing.
-        refused_request: the request line of a request that our own nginx answered with 400 (deploy/nginx).
+        refused_request: the request line of a request that our own nginx answered by itself (deploy/nginx).
+        refused_status: the status it answered with.
         size_bytes: names and values together.
     """
 
@@ -50,6 +53,7 @@ class Head:
         "forwarded_proto",
         "kept",
         "refused_request",
+        "refused_status",
         "request_id",
         "size_bytes",
     )
@@ -60,6 +64,7 @@ class Head:
         self.content_length: bytes | None = None
         self.content_type: bytes | None = None
         self.refused_request: bytes | None = None
+        self.refused_status = 400
         self.forwarded_for = b""
         self.forwarded_proto: bytes | None = None
         self.size_bytes = 0
@@ -89,6 +94,8 @@ class Head:
             self.forwarded_proto = value
         elif name == b"x-refused-request":
             self.refused_request = value
+        elif name == b"x-refused-status" and value in REFUSALS:
+            self.refused_status = int(value)
 
     def client(self, peer: Address | None, proxies: int) -> Address | None:
         """The client's address as our outermost proxy saw it.

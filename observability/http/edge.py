@@ -109,7 +109,8 @@ class Edge:
             security.record(type="directory_traversal", exchange=exchange)
             exchange.refused = 400
         elif head.refused_request is not None and self.proxies:
-            self._refused_by_proxy(head.refused_request, exchange)
+            exchange.refused = head.refused_status
+            self._refused_by_proxy(head.refused_request, scope, exchange)
         elif head.size_bytes > MAX_HEADER_BYTES:
             exchange.refused = 431
         elif head.content_length is not None and not head.content_length.isdigit():
@@ -119,10 +120,10 @@ class Edge:
         elif scope["type"] == "http" and scope["method"] not in METHODS:
             exchange.refused = 405
 
-    def _refused_by_proxy(self, request_line: bytes, exchange: Exchange) -> None:
-        """nginx answered 400 by itself, and tells us of which request (deploy/nginx). Without this, the plainest
-        attempts to climb would be the ones that are never seen."""
-        exchange.refused = 400
+    def _refused_by_proxy(self, request_line: bytes, scope: Scope, exchange: Exchange) -> None:
+        """nginx answered by itself, and tells us of which request (deploy/nginx). Without this, the plainest attempts
+        to climb would be the ones that are never seen."""
+        scope["method"] = request_line.split(b" ", 1)[0][:20].decode("ascii", "replace")
         exchange.route = UNMATCHED
         target = request_line.split(b" ")[1:-1] or [request_line]
         exchange.path = b" ".join(target).decode("utf-8", "replace")
