@@ -167,6 +167,7 @@ elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
         "pool": {
             "min_size": 1,
             "max_size": env.int("DATABASE_POOL_SIZE", default=20),
+            "reconnect_timeout": 5,  # seconds between attempts at most, so that it is soon back after an outage
             "timeout": 2,  # seconds a request waits for a connection before it is answered 503
         },
     }

@@ -25,7 +25,12 @@ urlpatterns = [
     ),
     path(
         "api/docs",
-        SpectacularSwaggerView.as_view(url_name="schema", permission_classes=[AllowAny], authentication_classes=[]),
+        SpectacularSwaggerView.as_view(
+            url_name="schema",
+            http_method_names=["get", "head"],
+            permission_classes=[AllowAny],
+            authentication_classes=[],
+        ),
     ),
     path("admin/", admin.site.urls),
 ]

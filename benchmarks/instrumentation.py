@@ -337,9 +337,7 @@ def print_recorders(costs: dict[str, list[float]]) -> None:
         cost = added(costs, side, "null")
         row(name, spread(cost).text(1), "", *(percent(ratio(cost, bare[view])) for view in VIEWS))
 
-    print(
-        "\nGoals for the edge, metrics only: alone, as they are worded (and around Django)"
-    )
+    print("\nGoals for the edge, metrics only: alone, as they are worded (and around Django)")
     alone = added(costs, "edge alone", "null")
     for view in VIEWS:
         mounted = added(costs, f"edge, {view}", f"bare, {view}")

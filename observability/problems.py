@@ -8,6 +8,7 @@ import sys
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -18,6 +19,8 @@ from .http.exchange import request_id_of
 DATABASE_AWAY = (OperationalError, InterfaceError)
 DATABASE_AWAY_DETAIL = "The database does not answer. Try again in a moment."
 DATABASE_AWAY_HEADERS = {"Retry-After": "5"}  # seconds
+log = structlog.get_logger("bambisleep.http")
+
 CONTENT_TYPE = "application/problem+json"
 JSON_PATHS = ("/auth/", "/dora", "/alerts", "/api/", "/metrics", "/health", "/stripe/")
 
@@ -83,7 +86,10 @@ def error_response(
 
 def database_away(request: HttpRequest) -> HttpResponse:
     """503, to be tried again."""
-    return error_response(request, 503, DATABASE_AWAY_DETAIL, DATABASE_AWAY_HEADERS)
+    log.error("database_unavailable", error=str(sys.exc_info()[1]).strip()[:300])
+    response = error_response(request, 503, DATABASE_AWAY_DETAIL, DATABASE_AWAY_HEADERS)
+    response._has_been_logged = True  # type: ignore[attr-defined]  # a line says it; a traceback for each does not
+    return response
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

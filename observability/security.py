@@ -20,6 +20,7 @@ from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 
 from .http.exchange import Exchange, current
+from .logs import redacted
 from .metrics import counter
 from .models import SecurityEvent
 
@@ -78,8 +79,8 @@ def record(*, type: str, exchange: Exchange | None = None, detail: str = "") -> 
 
 
 def _printable(text: str) -> str:
-    """The first 200 characters, without what a database refuses or a terminal obeys."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text[:200])
+    """The first 200 characters, without secrets, and without what a database refuses or a terminal obeys."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in redacted(text)[:200])
 
 
 class Writer:
@@ -139,8 +140,8 @@ class Writer:
             if minute != self._minute:
                 self._minute = minute
                 self._stored.clear()
-            for key, limit in (((event.type, event.address), PER_ADDRESS), ((event.type, None), PER_TYPE)):
-                if self._stored[key] >= limit:
+            for key, limit in (((event.type, None), PER_TYPE), ((event.type, event.address), PER_ADDRESS)):
+                if self._stored.get(key, 0) >= limit:
                     return False
             self._stored[event.type, event.address] += 1
             self._stored[event.type, None] += event.address is not None

@@ -74,7 +74,7 @@ class Edge:
                 await _refuse(watch.send, exchange)
         except Exception:
             failed = True
-            log.exception("unhandled", path=exchange.path)
+            log.exception("unhandled", path=exchange.path[:200])
             if exchange.status is not None:
                 raise  # too late for an answer: the server cuts the connection, so that the client knows
             await _send_problem(watch.send, 500, request_id=exchange.request_id)
@@ -125,9 +125,9 @@ class Edge:
         to climb would be the ones that are never seen."""
         scope["method"] = request_line.split(b" ", 1)[0][:20].decode("ascii", "replace")
         exchange.route = UNMATCHED
-        target = request_line.split(b" ")[1:-1] or [request_line]
-        exchange.path = b" ".join(target).decode("utf-8", "replace")
-        path, _, query = b" ".join(target).partition(b"?")
+        target = b" ".join(request_line.split(b" ")[1:-1]) or request_line
+        path, _, query = target.partition(b"?")
+        exchange.path = path.decode("utf-8", "replace")
         if climbs(path, query):
             security.record(type="directory_traversal", exchange=exchange, detail="refused by the proxy")
 

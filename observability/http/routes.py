@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import ResolverMatch
 
 from .exchange import UNMATCHED
-from .recording import expect
+from .recording import OTHER, expect, serve
 
 # Not counted as traffic: Prometheus and load balancers ask for these all day.
 SILENT = frozenset({"/metrics", "/health", "/health/live", "/health/ready"})
@@ -34,10 +35,15 @@ def _label(route: str, namespaces: list[str]) -> str:
 
 
 def expect_known_routes() -> None:
-    """Create the series of every API and page route at 0 (not the admin's: they are many, and staff will tell)."""
-    expect("GET", UNMATCHED)
+    """Create the series of every API and page route at 0; let the admin's, which are many, come as they are visited."""
+    for method in ("GET", OTHER):
+        expect(method, UNMATCHED)
+    serve("GET", settings.STATIC_URL)
     for route, callback in _leaves(get_resolver().url_patterns, ""):
-        if route not in SILENT and not route.startswith("/admin/"):
+        if route.startswith("/admin/"):
+            for method in ("GET", "POST"):
+                serve(method, _label(route.removeprefix("/"), ["admin"]))
+        elif route not in SILENT:
             for method in _methods(callback):
                 expect(method, route)
 

@@ -10,6 +10,7 @@ from django.test import override_settings
 from bambisleep.tests.client import AsgiClient
 from observability.http.client import Head
 from observability.http.edge import Edge
+from observability.http.recording import expect
 
 pytestmark = pytest.mark.django_db
 
@@ -142,6 +143,8 @@ def test_it_times_a_stream_to_its_last_byte_and_media_to_its_first(metric: Metri
 
         return stream
 
+    for media in (False, True):
+        expect("GET", f"/test/media/{media}")
     call(streaming(media=False))
     call(streaming(media=True))
     assert metric("http_request_duration_seconds_sum", route="/test/media/False") >= 0.2
@@ -213,3 +216,24 @@ def test_a_scrape_is_not_in_progress_itself(asgi: AsgiClient, metric: Metric) ->
     call(looks)
     call(looks, path="/health/live")
     assert seen == [before + 1, before]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "counted", "timed"),
+    [
+        ("HEAD", "/", ("HEAD", "/"), ("GET", "/")),
+        ("OPTIONS", "/auth/login", ("OPTIONS", "/auth/login"), ("OTHER", "unmatched")),
+        ("DELETE", "/auth/login", ("OTHER", "/auth/login"), ("OTHER", "unmatched")),
+        ("POST", "/no/such", ("OTHER", "unmatched"), ("OTHER", "unmatched")),
+        ("GET", "/no/such", ("GET", "unmatched"), ("GET", "unmatched")),
+    ],
+)
+def test_what_a_route_does_not_serve_makes_no_histogram_of_its_own(
+    asgi: AsgiClient, metric: Metric, method: str, path: str, counted: tuple[str, str], timed: tuple[str, str]
+) -> None:
+    labels = {"method": counted[0], "route": counted[1]}
+    durations = {"method": timed[0], "route": timed[1]}
+    before = metric("http_requests_total", **labels), metric("http_request_duration_seconds_count", **durations)
+    asgi.request(method, path)
+    after = metric("http_requests_total", **labels), metric("http_request_duration_seconds_count", **durations)
+    assert after == (before[0] + 1, before[1] + 1)
