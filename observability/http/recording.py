@@ -41,7 +41,7 @@ def _children_of(method: str, route: str, status: int) -> tuple[Any, Any, Any]:
     if (method, route) not in _served:
         # Whatever a stranger sends, it makes no histogram of its own: 13 series for each method on each route.
         timed = ("GET", route) if method == "HEAD" and ("GET", route) in _served else (OTHER, UNMATCHED)
-        if method not in {"HEAD", "OPTIONS"}:
+        if method not in {"HEAD", "OPTIONS"} and route != UNMATCHED:
             method = OTHER
     error = "server_error" if status >= 500 else "client_error" if status >= 400 else None
     return (

@@ -224,7 +224,7 @@ def test_a_scrape_is_not_in_progress_itself(asgi: AsgiClient, metric: Metric) ->
         ("HEAD", "/", ("HEAD", "/"), ("GET", "/")),
         ("OPTIONS", "/auth/login", ("OPTIONS", "/auth/login"), ("OTHER", "unmatched")),
         ("DELETE", "/auth/login", ("OTHER", "/auth/login"), ("OTHER", "unmatched")),
-        ("POST", "/no/such", ("OTHER", "unmatched"), ("OTHER", "unmatched")),
+        ("POST", "/no/such", ("POST", "unmatched"), ("OTHER", "unmatched")),
         ("GET", "/no/such", ("GET", "unmatched"), ("GET", "unmatched")),
     ],
 )
