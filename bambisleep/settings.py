@@ -234,7 +234,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {},
+    "ENUM_NAME_OVERRIDES": {
+        "DeploymentStatus": "observability.delivery.models.Status",
+        "IncidentSeverity": "observability.delivery.models.Severity",
+    },
 }
 
 # --- Static files ----------------------------------------------------------------------------------------------------
@@ -257,6 +260,11 @@ METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 DORA_PUBLIC = env.bool("DORA_PUBLIC", default=True)
 DEPLOY_SERVICE = env.str("DEPLOY_SERVICE", default="bambisleep")
 DEPLOY_ENVIRONMENT = env.str("DEPLOY_ENVIRONMENT", default="production")
+# The services that may be recorded; empty: any.
+DEPLOY_SERVICES = env.list("DEPLOY_SERVICES", default=[])
+# What Alertmanager sends to POST /alerts as a bearer token; and where its API is, to catch up with what was missed.
+ALERTS_TOKEN = env.str("ALERTS_TOKEN", default="")
+ALERTMANAGER_URL = env.str("ALERTMANAGER_URL", default="").rstrip("/")
 # How long after a deployment an incident may be laid at its door.
 BLAST_WINDOW = timedelta(minutes=env.int("BLAST_WINDOW_MINUTES", default=60))
 FACTS_INTERVAL_SECONDS = env.float("FACTS_INTERVAL_SECONDS", default=10.0)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -81,14 +82,15 @@ def record(
         finished_at=None if status == Status.STARTED else finished_at,
         url=url,
         actor=actor,
-        previous_sha=previous_sha,
+        previous_sha=previous_sha.strip().lower(),
         failure_recorded_at=now if status in FAILURES else None,
     )
     _check(told, commits, now)
     with transaction.atomic():
-        _lock(told.service, told.environment)
+        lock_pipeline(told.service, told.environment)
         stored = Deployment.objects.of(told.service, told.environment).filter(external_id=told.external_id).first()
         if stored is None:
+            _refuse_cycle(told)
             told.save(force_insert=True)
             outcome = "created"
             stored = told
@@ -127,7 +129,7 @@ def mark_failed(deployment: Deployment, *, status: str = Status.FAILED) -> bool:
     if status not in FAILURES:
         raise InvalidDeployment("A deployment is marked as failed or as rolled_back.")
     with transaction.atomic():
-        _lock(deployment.service, deployment.environment)
+        lock_pipeline(deployment.service, deployment.environment)
         deployment.refresh_from_db()
         if deployment.finished_at is None:
             raise InvalidDeployment("The deployment has not finished yet: record how it ended.")
@@ -152,14 +154,37 @@ def _check(told: Deployment, commits: Iterable[Commit], now: datetime) -> None:
             errors.setdefault(name, []).append("Lies more than five minutes in the future.")
     if told.started_at and told.finished_at and told.finished_at < told.started_at:
         errors.setdefault("finished_at", []).append("Lies before the start.")
+    if settings.DEPLOY_SERVICES and told.service not in settings.DEPLOY_SERVICES:
+        errors.setdefault("service", []).append(f"Is none of {', '.join(settings.DEPLOY_SERVICES)} (DEPLOY_SERVICES).")
+    if told.previous_sha and told.previous_sha == told.sha and told.kind != Kind.ROLLBACK:
+        errors.setdefault("previous", []).append("Is the deployed commit itself.")
     if any(not commit.sha or len(commit.sha) > 64 for commit in commits):
         errors.setdefault("commits", []).append("Each commit needs an id of 1 to 64 characters.")
     if errors:
         raise InvalidDeployment("The deployment was not recorded.", errors=errors)
 
 
-def _lock(service: str, environment: str) -> None:
-    """Serialise the recording of one pipeline's deployments until the transaction ends."""
+def _refuse_cycle(told: Deployment) -> None:
+    """Follow the previous commits back; a chain that comes round to a commit deployed only now is a mistake.
+
+    (A commit that was deployed before may well follow itself: a rollback, and the way forward again.)
+    """
+    pipeline = Deployment.objects.of(told.service, told.environment)
+    if not told.sha or pipeline.filter(sha=told.sha).exists():
+        return
+    seen, sha = set(), told.previous_sha
+    while sha and sha not in seen:
+        seen.add(sha)
+        sha = pipeline.filter(sha=sha).order_by("finished_at").values_list("previous_sha", flat=True).first() or ""
+        if sha == told.sha:
+            raise InvalidDeployment(
+                "The deployment was not recorded.",
+                errors={"previous": ["Follows, over other deployments, this very one: the chain is a cycle."]},
+            )
+
+
+def lock_pipeline(service: str, environment: str) -> None:
+    """Serialise what is recorded of one pipeline until the transaction ends."""
     try:
         with transaction.atomic():
             Pipeline.objects.get_or_create(service=service, environment=environment)

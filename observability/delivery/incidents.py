@@ -1,14 +1,16 @@
 """Opening, resolving and linking incidents."""
 
 from datetime import datetime
+from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
 from ..problems import Problem
 from ..refresh import request_refresh
-from .deployments import CLOCK_TOLERANCE
+from .deployments import CLOCK_TOLERANCE, lock_pipeline
 from .models import Deployment, Incident, Severity
 
 
@@ -26,6 +28,7 @@ def open_incident(
     description: str = "",
     deployment: Deployment | None = None,
     url: str = "",
+    fingerprint: str = "",
 ) -> Incident:
     """Open an incident, by default starting now.
 
@@ -41,6 +44,7 @@ def open_incident(
         started_at=started_at or now,
         description=description,
         url=url,
+        fingerprint=fingerprint,
     )
     _check(incident, now)
     with transaction.atomic():
@@ -49,6 +53,59 @@ def open_incident(
             link(incident, deployment)
         request_refresh()
     return incident
+
+
+def tell(
+    *,
+    title: str,
+    service: str = "",
+    environment: str = "",
+    external_id: str = "",
+    resolved_at: datetime | None = None,
+    **more: Any,
+) -> tuple[Incident, bool]:
+    """Open an incident, unless one of that external id is known there, and end it where `resolved_at` is given.
+
+    Args:
+        service, environment: by default the installation's own.
+        more: what `open_incident` takes besides.
+
+    Returns:
+        The incident, and whether it is new.
+
+    Raises:
+        InvalidIncident: as `open_incident` and `resolve`; then nothing is written.
+    """
+    service, environment = service or settings.DEPLOY_SERVICE, environment or settings.DEPLOY_ENVIRONMENT
+    with transaction.atomic():
+        lock_pipeline(service, environment)
+        known = Incident.objects.of(service, environment).filter(fingerprint=external_id) if external_id else None
+        incident = known.first() if known is not None else None
+        created = incident is None
+        if incident is None:
+            incident = open_incident(
+                service=service, environment=environment, title=title, fingerprint=external_id, **more
+            )
+        if resolved_at is not None:
+            resolve(incident, resolved_at=resolved_at)
+            incident.refresh_from_db()
+    return incident, created
+
+
+UNCHANGED: Any = object()
+
+
+def change(incident: Incident, *, resolved_at: datetime | None = None, deployment: Any = UNCHANGED) -> None:
+    """Resolve an incident, link it to a deployment (or with None to none), or both, or neither.
+
+    Raises:
+        InvalidIncident: as `resolve` and `link`; then nothing is written.
+    """
+    with transaction.atomic():
+        if deployment is not UNCHANGED:
+            link(incident, deployment)
+        if resolved_at is not None:
+            resolve(incident, resolved_at=resolved_at)
 
 
 def resolve(incident: Incident, *, resolved_at: datetime | None = None) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django_prometheus.models import ExportModelOperationsMixin
@@ -287,3 +289,40 @@ class Incident(ExportModelOperationsMixin("incident"), models.Model):  # type: i
     def recovery_seconds(self) -> float | None:
         """Seconds from its start to its resolution; None while it is open."""
         return None if self.resolved_at is None else (self.resolved_at - self.started_at).total_seconds()
+
+
+class Scope(models.TextChoices):
+    """What a deploy token may do."""
+
+    DEPLOYMENTS_WRITE = "deployments:write", "record deployments"
+    INCIDENTS_WRITE = "incidents:write", "open and resolve incidents"
+    ALERTS_WRITE = "alerts:write", "deliver Alertmanager's notifications"
+    READ = "read", "read deployments and incidents"
+
+
+def validate_scopes(scopes: object) -> None:
+    """Raise ValidationError unless `scopes` is a list of one or more of `Scope`."""
+    if not isinstance(scopes, list) or not scopes or not set(scopes) <= set(Scope.values):
+        raise ValidationError("Choose one or more scopes.")
+
+
+class DeployToken(models.Model):
+    """A token for a pipeline: found by `lookup`, held against `digest`, limited to `scopes`."""
+
+    name = models.CharField(max_length=100, help_text="Which pipeline has it.")
+    lookup = models.CharField("begins with", max_length=8, unique=True, editable=False)
+    digest = models.CharField(max_length=64, editable=False)
+    scopes = models.JSONField(validators=[validate_scopes])
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.name

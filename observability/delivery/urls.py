@@ -2,6 +2,12 @@
 
 from django.urls import path
 
-from . import api
+from . import api, api_records
 
-urlpatterns = [path("dora", api.DoraView.as_view())]
+urlpatterns = [
+    path("dora", api.DoraView.as_view()),
+    path("dora/deployments", api_records.DeploymentsView.as_view()),
+    path("dora/deployments/<int:pk>", api_records.DeploymentView.as_view()),
+    path("dora/incidents", api_records.IncidentsView.as_view()),
+    path("dora/incidents/<int:pk>", api_records.IncidentView.as_view()),
+]
