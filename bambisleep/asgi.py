@@ -1,6 +1,7 @@
 """The ASGI application: the edge around Django and, when it has landed, the chat."""
 
 import os
+import threading
 
 import django
 
@@ -8,9 +9,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bambisleep.settings")
 django.setup(set_prefix=False)
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402
+from django.conf import settings  # noqa: E402
 
 from bambisleep import __version__  # noqa: E402
 from observability import build, security  # noqa: E402
+from observability.delivery import alerts  # noqa: E402
 from observability.http.edge import Edge, refuse_websocket  # noqa: E402
 from observability.http.handler import Handler  # noqa: E402
 from observability.http.routes import expect_known_routes  # noqa: E402
@@ -21,6 +24,8 @@ expect_known_routes()
 
 refresher.start()
 security.writer.start()
+if settings.ALERTMANAGER_URL:
+    threading.Thread(target=alerts.sync_at_start, name="incidents", daemon=True).start()
 
 protocols = ProtocolTypeRouter({"http": Handler(), "websocket": refuse_websocket})  # type: ignore[no-untyped-call]
 application = Edge(protocols)

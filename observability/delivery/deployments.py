@@ -100,7 +100,7 @@ def record(
         else:
             return Recorded(stored, "unchanged")
         _add_commits(stored, commits)
-        _attribute(stored)
+        _attribute(stored, created=outcome == "created")
         request_refresh()
     return Recorded(stored, outcome)
 
@@ -225,7 +225,7 @@ def _add_commits(deployment: Deployment, commits: Sequence[Commit]) -> None:
     )
 
 
-def _attribute(deployment: Deployment) -> None:
+def _attribute(deployment: Deployment, *, created: bool = False) -> None:
     """Decide anew which deployment each commit counts for, wherever `deployment` has a say in it.
 
     The result depends on the rows alone, not on the order in which they were told: a commit counts at the first
@@ -236,7 +236,7 @@ def _attribute(deployment: Deployment) -> None:
     concerned = {deployment.pk}
     if first == deployment.pk and second:
         concerned.add(second)  # it was the first until now
-    elif first:
+    elif first and not created:  # a new row that is not the first does not make another the first
         concerned.add(first)  # it may have become the first now
     shas = list(
         DeployedCommit.objects.filter(deployment__in=concerned).order_by().values_list("sha", flat=True).distinct()

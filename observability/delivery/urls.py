@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import api, api_records
+from . import api, api_alerts, api_records
 
 urlpatterns = [
     path("dora", api.DoraView.as_view()),
@@ -10,4 +10,5 @@ urlpatterns = [
     path("dora/deployments/<int:pk>", api_records.DeploymentView.as_view()),
     path("dora/incidents", api_records.IncidentsView.as_view()),
     path("dora/incidents/<int:pk>", api_records.IncidentView.as_view()),
+    path("alerts", api_alerts.AlertsView.as_view()),
 ]

@@ -154,7 +154,9 @@ class TestIncidents:
 class TestLists:
     def test_they_come_in_pages_and_narrowed(self, ask: Any) -> None:
         for number in range(5):
-            ask("POST", "/dora/deployments", json={"version": f"1.{number}", "sha": "abcd", "service": f"s{number % 2}"})
+            ask(
+                "POST", "/dora/deployments", json={"version": f"1.{number}", "sha": "abcd", "service": f"s{number % 2}"}
+            )
         page = ask("GET", "/dora/deployments", query="limit=2&offset=1").json
         assert (page["count"], len(page["results"])) == (5, 2)
         assert "limit=2" in page["next"]
