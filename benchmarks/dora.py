@@ -72,7 +72,8 @@ JOIN delivery_deployment ON id = 1 + i / {COMMITS}
 INCIDENTS = """
 INSERT INTO delivery_incident (service, environment, title, description, severity, started_at, resolved_at,
     deployment_id, fingerprint, url, observed_recovery_seconds, recorded_at, updated_at)
-SELECT service, environment, 'HighErrorRate', '', 'warning', finished_at, finished_at + interval '1 second' * (i %% 3000),
+SELECT service, environment, 'HighErrorRate', '', 'warning', finished_at,
+    finished_at + interval '1 second' * (i %% 3000),
     CASE WHEN i %% 50 < 20 THEN id END, md5('incident' || i), '', NULL, finished_at, finished_at
 FROM generate_series(10, %(rows)s, 10) AS i JOIN delivery_deployment ON id = i
 """
