@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pytest
@@ -145,6 +146,28 @@ class ReleaseHistory(TestCase):
 
     def test_imported_it_is_the_same(self) -> None:
         self.told_again(lambda: call_command("import_deploys", str(FILE), stdout=StringIO(), stderr=StringIO()))
+
+    def test_recorded_by_the_command_it_is_the_same_but_that_it_finds_the_previous_commits(self) -> None:
+        self.forget()
+        with TemporaryDirectory() as directory:
+            for release in RELEASES:
+                commits = Path(directory) / "commits"
+                commits.write_text("".join(f"{each['sha']} {each['authored_at']}\n" for each in release["commits"]))
+                call_command(
+                    "record_deploy",
+                    f"--version={release['version']}",
+                    f"--commit={release['sha']}",
+                    f"--finished={release['deployed_at']}",
+                    f"--commits-from={commits}",
+                    stdout=StringIO(),
+                )
+        recorded, commits_recorded = rows()
+        previous = 10  # the column
+        assert commits_recorded == self.in_order[1]
+        assert [row[:previous] + row[previous + 1 :] for row in recorded] == [
+            row[:previous] + row[previous + 1 :] for row in self.in_order[0]
+        ]
+        assert sum(row[previous] != "" for row in recorded) == 108  # not the first, nor the one of the same commit
 
     def test_imported_twice_it_is_the_same(self) -> None:
         call_command("import_deploys", str(FILE), stdout=StringIO(), stderr=StringIO())
