@@ -109,7 +109,8 @@ def overview(asked: Mapping[str, str]) -> Overview:
 
 def _choice(pipelines: list[tuple[str, str]], asked: Mapping[str, str]) -> tuple[str, str]:
     """What is asked for; else what is configured, where it has data; else what has."""
-    service, environment = asked.get("service", ""), asked.get("environment", "")
+    # PostgreSQL stores no NUL, so no name holds one.
+    service, environment = (asked.get(name, "").replace("\x00", "") for name in ("service", "environment"))
     if service and environment:
         return service, environment
     fitting = [pair for pair in pipelines if service in {"", pair[0]} and environment in {"", pair[1]}]
