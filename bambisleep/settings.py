@@ -7,6 +7,7 @@ start and says which (the end of this module).
 
 import os
 import re
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,25 +38,26 @@ PORT = env.int("PORT", default=3000)
 REVISION = env.str("REVISION", default="")  # the commit this build was made of, shown by bambisleep_build_info
 
 
-def development_secret_key() -> str:
-    """A random key, made once and kept in the data directory, so that no key stands in the repository.
+def kept_secret(path: Path) -> str:
+    """A random word, made once and kept in `path`, which only its owner can read, so that none stands in the repository.
 
-    Raises OSError where the data directory cannot be written.
+    Raises OSError where it can be neither made nor read.
     """
-    path = DATA_DIR / "development-secret-key"
-    DATA_DIR.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    if not path.exists():
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(os.urandom(40).hex())
-    except FileExistsError:
-        pass  # made earlier, or another process got there first
-    return path.read_text()
+        with suppress(FileExistsError):  # another process, or the monitoring stack, got there first
+            os.link(draft, path)
+        draft.unlink()
+    return path.read_text().strip()
 
 
 SECRET_KEY = env.str("SECRET_KEY", default="")
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 if DEBUG and not SECRET_KEY:
-    SECRET_KEY = development_secret_key()
+    SECRET_KEY = kept_secret(DATA_DIR / "development-secret-key")
 
 INSTALLED_APPS = [
     "bambisleep",  # before daphne: its `runserver` listens on PORT
@@ -264,6 +266,9 @@ DEPLOY_ENVIRONMENT = env.str("DEPLOY_ENVIRONMENT", default="production")
 DEPLOY_SERVICES = env.list("DEPLOY_SERVICES", default=[])
 # What Alertmanager sends to POST /alerts as a bearer token; and where its API is, to catch up with what was missed.
 ALERTS_TOKEN = env.str("ALERTS_TOKEN", default="")
+if DEBUG and not ALERTS_TOKEN:
+    # Whichever starts first makes it, this or Alertmanager's container (deploy/alertmanager/share-token.sh).
+    ALERTS_TOKEN = kept_secret(DATA_DIR / "shared" / "alerts-token")
 ALERTMANAGER_URL = env.str("ALERTMANAGER_URL", default="").rstrip("/")
 # How long after a deployment an incident may be laid at its door.
 BLAST_WINDOW = timedelta(minutes=env.int("BLAST_WINDOW_MINUTES", default=60))

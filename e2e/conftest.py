@@ -1,5 +1,6 @@
 """What the end-to-end tests start from: an installation with data of its own."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,3 +21,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     """A migrated installation, shared by the tests of one file."""
     with installed(tmp_path_factory.mktemp("data")) as found:
         yield found
+
+
+@pytest.fixture
+def busybox(tmp_path: Path) -> dict[str, str]:
+    """An environment with the programs that the images of Prometheus and Alertmanager have, and no others."""
+    programs = tmp_path / "busybox"
+    programs.mkdir()
+    subprocess.run(["busybox", "--install", "-s", str(programs)], check=True)
+    return {"PATH": str(programs)}

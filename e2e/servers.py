@@ -226,12 +226,15 @@ class Installation:
 
     def count(self, table: str) -> int:
         """How many rows a table has."""
-        query = f"SELECT count(*) FROM {table}"
+        return int(self.rows(f"SELECT count(*) FROM {table}")[0][0])
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the database answers, asked beside the application."""
         connection: Any = (
             psycopg.connect(self.database_url) if self.database_url else sqlite3.connect(self.data_dir / "db.sqlite3")
         )
         with closing(connection):
-            return int(connection.execute(query).fetchone()[0])
+            return list(connection.execute(query).fetchall())
 
 
 @contextmanager

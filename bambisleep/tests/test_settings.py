@@ -80,11 +80,13 @@ def test_a_value_may_come_from_a_file(tmp_path: Path) -> None:
     assert SAFE["SECRET_KEY"] in done.stdout
 
 
-def test_the_example_lists_exactly_what_the_settings_read() -> None:
+def test_the_example_lists_exactly_what_the_settings_and_the_monitoring_stack_read() -> None:
     read = set(re.findall(r"env\.\w+\(\s*\"([A-Z_]+)\"", (ROOT / "bambisleep" / "settings.py").read_text()))
+    composed = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.monitoring.yml").read_text()))
     listed = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
     assert len(read) > 15
-    assert read == listed
+    assert len(composed) > 10
+    assert read | composed == listed
 
 
 def test_the_example_starts_as_it_is(tmp_path: Path) -> None:
