@@ -1,7 +1,8 @@
 """Incidents from alerts: what Alertmanager delivers, and what it would have delivered while nobody listened.
 
 One incident per (fingerprint, start). Whatever is repeated, reordered or cut off, the rows come out the same: firing
-opens, or corrects the texts of what is open; the earliest end told closes, and nothing opens again.
+opens, or corrects the texts of what is open; the earliest end told closes, and nothing opens again. An alert that fires
+anew has ended before, whether or not that was told.
 """
 
 import re
@@ -109,6 +110,7 @@ def record(alert: Alert) -> str:
     now = timezone.now()
     key = {"fingerprint": alert.fingerprint, "started_at": alert.started_at}
     with transaction.atomic():
+        _close_earlier(alert)
         stored = Incident.objects.select_for_update().filter(**key).first()
         if stored is None:
             try:
@@ -123,6 +125,13 @@ def record(alert: Alert) -> str:
         if outcome != "ignored":
             request_refresh()
     return outcome
+
+
+def _close_earlier(alert: Alert) -> None:
+    """What fires anew has ended before. Alertmanager tells no end of it where it was inhibited or silenced then."""
+    earlier = Incident.objects.open().filter(fingerprint=alert.fingerprint, started_at__lt=alert.started_at)
+    for incident in earlier.select_for_update():
+        _close(incident, {alert.fingerprint: alert.started_at})
 
 
 def sync(*, url: str = "", dry_run: bool = False) -> Synced:
@@ -262,11 +271,12 @@ def _read_firing(raw: dict[str, Any]) -> Alert | None:
 
 def _create(alert: Alert) -> None:
     """Insert its row, linked once and for all: what a person unlinks later stays unlinked."""
+    ends = [end for end in (alert.ended_at, _next_start(alert.fingerprint, alert.started_at)) if end]
     incident = Incident(
         service=alert.service,
         environment=alert.environment,
         started_at=alert.started_at,
-        resolved_at=alert.ended_at,
+        resolved_at=min(ends, default=None),
         fingerprint=alert.fingerprint,
         **_texts(alert),
     )
@@ -314,14 +324,20 @@ def _texts(alert: Alert) -> dict[str, str]:
 
 def _close(incident: Incident, fires: dict[str, datetime]) -> bool:
     """Close what fires no longer, at the latest that it can have ended."""
-    later = Incident.objects.filter(fingerprint=incident.fingerprint, started_at__gt=incident.started_at)
     starts: Iterable[datetime | None] = (
         timezone.now(),
         fires.get(incident.fingerprint),
-        later.aggregate(first=Min("started_at"))["first"],
+        _next_start(incident.fingerprint, incident.started_at),
     )
     ended_at = min((start for start in starts if start and start >= incident.started_at), default=incident.started_at)
     return incidents.resolve(incident, resolved_at=ended_at)
+
+
+def _next_start(fingerprint: str, started_at: datetime) -> datetime | None:
+    """When the same alert fired for the next time, as far as is known."""
+    later = Incident.objects.filter(fingerprint=fingerprint, started_at__gt=started_at)
+    first: datetime | None = later.aggregate(first=Min("started_at"))["first"]
+    return first
 
 
 def _strings(raw: object, name: str) -> dict[str, str]:

@@ -175,6 +175,25 @@ class TestResolving:
         assert counts(deliver(resolved())) == {"ignored": 1}
         assert Incident.objects.get().resolved_at == by_hand
 
+    def test_what_fires_anew_has_ended_before(self, deliver: Deliver) -> None:
+        again = NOON + timedelta(hours=1)
+        deliver(told())
+        deliver(told(starts=again))
+        rows = Incident.objects.order_by("started_at")
+        assert [row.resolved_at for row in rows] == [again, None]
+
+    def test_what_is_heard_of_late_has_ended_before_it_fired_anew(self, deliver: Deliver) -> None:
+        again = NOON + timedelta(hours=1)
+        deliver(told(starts=again))
+        deliver(told())
+        rows = Incident.objects.order_by("started_at")
+        assert [row.resolved_at for row in rows] == [again, None]
+
+    def test_another_alert_that_fires_closes_nothing(self, deliver: Deliver) -> None:
+        deliver(told())
+        deliver(told(starts=NOON + timedelta(hours=1), fingerprint="00000000000000aa"))
+        assert Incident.objects.open().count() == 2
+
     def test_an_end_that_was_guessed_too_late_is_corrected(self, deliver: Deliver) -> None:
         deliver(told())
         incidents.resolve(Incident.objects.get())
@@ -310,8 +329,13 @@ class TestTokens:
 
 FINGERPRINTS = ("00000000000000aa", "00000000000000bb")
 STARTS = (NOON, NOON + timedelta(hours=2))
-ENDS = (NOON + timedelta(hours=3), NOON + timedelta(hours=4))
-SAYINGS = [(fingerprint, starts, ends) for fingerprint in FINGERPRINTS for starts in STARTS for ends in (None, *ENDS)]
+ENDS = (timedelta(minutes=30), timedelta(hours=1))  # after the start
+SAYINGS = [
+    (fingerprint, starts, ends)
+    for fingerprint in FINGERPRINTS
+    for starts in STARTS
+    for ends in (None, *(starts + after for after in ENDS))
+]
 
 
 class TestAnySequence(TestCase):
@@ -330,6 +354,9 @@ class TestAnySequence(TestCase):
                 known_end, _ = model.get((fingerprint, starts), (None, ""))
                 if known_end is None or (ends is not None and ends < known_end):
                     model[fingerprint, starts] = (ends, _title(ends, words))
+                first, second = model.get((fingerprint, STARTS[0])), model.get((fingerprint, STARTS[1]))
+                if first and second and first[0] is None:  # it fired anew, so it had ended
+                    model[fingerprint, STARTS[0]] = (STARTS[1], first[1])
         rows = {(row.fingerprint, row.started_at): row for row in Incident.objects.all()}
         assert {key: (row.resolved_at, row.title) for key, row in rows.items()} == model
         for (_, starts), row in rows.items():
@@ -343,7 +370,9 @@ class TestAnySequence(TestCase):
             alerts.receive([_says(*saying, words)])
         rows = Incident.objects.order_by("fingerprint", "started_at")
         assert [(row.fingerprint, row.started_at, row.resolved_at, row.title) for row in rows] == [
-            (fingerprint, starts, ENDS[0], _title(ENDS[0], "x")) for fingerprint in FINGERPRINTS for starts in STARTS
+            (fingerprint, starts, starts + ENDS[0], _title(starts + ENDS[0], "x"))
+            for fingerprint in FINGERPRINTS
+            for starts in STARTS
         ]
 
 
