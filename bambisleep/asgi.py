@@ -25,7 +25,7 @@ expect_known_routes()
 refresher.start()
 security.writer.start()
 if settings.ALERTMANAGER_URL:
-    threading.Thread(target=alerts.sync_at_start, name="incidents", daemon=True).start()
+    threading.Thread(target=alerts.keep_synced, args=[threading.Event()], name="incidents", daemon=True).start()
 
 protocols = ProtocolTypeRouter({"http": Handler(), "websocket": refuse_websocket})  # type: ignore[no-untyped-call]
 application = Edge(protocols)

@@ -6,6 +6,7 @@ anew has ended before, whether or not that was told.
 """
 
 import re
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ FINGERPRINT = r"^[0-9a-f]{16}$"  # Prometheus' 64 bits; an incident told by peop
 MAX_DESCRIPTION = 10_000  # characters
 # After its own start Alertmanager does not know yet what fires: Prometheus repeats that each minute or so.
 SETTLING = timedelta(minutes=5)
+SYNC_EVERY = timedelta(minutes=5)
 
 log = structlog.get_logger("bambisleep.alerts")
 
@@ -202,6 +204,13 @@ def sync_at_start(*, patience: timedelta = timedelta(minutes=15)) -> bool:
             return False
         time.sleep(wait_seconds)
         wait_seconds = min(wait_seconds * 2, 60.0)
+
+
+def keep_synced(until: threading.Event, *, every: timedelta = SYNC_EVERY) -> None:
+    """Compare at the start and again and again, since nobody tells of what ends while it is silenced. For a thread."""
+    while not until.is_set():
+        sync_at_start()
+        until.wait(every.total_seconds())
 
 
 def read(raw: object) -> Alert | None:

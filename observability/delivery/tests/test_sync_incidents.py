@@ -6,7 +6,8 @@ minutes would take five minutes.
 
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -239,3 +240,25 @@ class TestTheCommand:
         with pytest.raises(AlertmanagerUnavailable):
             alerts.sync()
         assert Incident.objects.open().exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_is_compared_again_and_again(alertmanager: StandIn) -> None:
+    alertmanager.alerts = [firing()]
+    until = threading.Event()
+    thread = threading.Thread(target=alerts.keep_synced, args=[until], kwargs={"every": timedelta(milliseconds=50)})
+    thread.start()
+    try:
+        _wait_for(lambda: Incident.objects.open().count() == 1)
+        alertmanager.alerts = []  # it ended while it was silenced: no delivery tells of it
+        _wait_for(lambda: Incident.objects.open().count() == 0)
+    finally:
+        until.set()
+        thread.join()
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
