@@ -43,6 +43,11 @@ class Monitoring:
         alerts = self.prometheus.json("/api/v1/alerts")["data"]["alerts"]
         return {alert["labels"]["alertname"]: alert for alert in alerts if alert["state"] == "firing"}
 
+    def value(self, query: str) -> float | None:
+        """The first sample of an instant query."""
+        result = self.prometheus.json("/api/v1/query", query=query)["data"]["result"]
+        return float(result[0]["value"][1]) if result else None
+
     def log(self, name: str) -> str:
         """What "prometheus", "alertmanager" or "node-exporter" has said."""
         return (self.directory / f"{name}.log").read_text()
