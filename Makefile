@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PORT ?= 3000
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-long services lint format types requirements telemetry check benchmarks clean
+.PHONY: help run test test-all test-long services monitoring monitoring-native validate loadtest dashboards lint format types requirements telemetry check benchmarks clean
 
 help: ## List what a person may want to do
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -34,6 +35,21 @@ test-long: .venv/dev ## Run the tests that take longer, too
 services: ## Install and start the real servers that the tests use, from Debian's packages (asks nothing, needs root)
 	@.ci/services
 
+monitoring: ## Start Prometheus, Grafana, Alertmanager and node exporter in containers
+	@$(COMPOSE) -f docker-compose.monitoring.yml up -d && $(COMPOSE) -f docker-compose.monitoring.yml ps
+
+monitoring-native: ## The same with Debian's binaries, but for Grafana; no root, no containers; Ctrl-C ends it
+	@exec $(PYTHON) deploy/monitoring/native.py
+
+validate: ## Check the running site and its monitoring, from scrape to alert (about five minutes)
+	@exec $(PYTHON) deploy/monitoring/validate.py
+
+loadtest: .venv/dev ## Load the running site with k6 for thirty seconds
+	@exec $(BIN)/k6 run --vus 10 --duration 30s loadtest.js
+
+dashboards: .venv/dev ## Write Grafana's dashboards anew from their source
+	@$(BIN)/python deploy/grafana/build.py
+
 lint: .venv/dev ## Check style, import arrows, and that nothing is left to format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
 
@@ -41,9 +57,9 @@ format: .venv/dev ## Format the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 types: .venv/dev ## Check types (mypy --strict)
-	@$(BIN)/mypy
+	@$(BIN)/mypy && $(BIN)/mypy deploy/monitoring/native.py deploy/monitoring/validate.py deploy/grafana/build.py deploy/grafana/schema/check.py
 
-check: .venv/dev ## Check migrations and production settings
+check: .venv/dev ## Check migrations, production settings, rules, and that generated files are up to date
 	@.ci/check
 
 telemetry: .venv/dev ## Bring TELEMETRY.md's table and the recording rules up to date
@@ -56,4 +72,5 @@ benchmarks: .venv/dev ## Measure side by side; each prints ratios
 	@for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
 clean: ## Remove the environment, the database and the caches
-	@rm -rf .venv var .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find var -mindepth 1 ! -path var/shared ! -path var/shared/.gitignore -delete
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -48,6 +48,7 @@ class Command(BaseCommand):
   Health     {base}/health
   DORA       {base}/dora        (demo data: {base}/dora?service=demo)
   API docs   {base}/api/docs
+  Watch it   make monitoring, or make monitoring-native
 
   Listening on {" and ".join(f"{address}:{settings.PORT}" for address in addresses)}. Ctrl-C ends it.
 """
