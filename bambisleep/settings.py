@@ -39,7 +39,7 @@ REVISION = env.str("REVISION", default="")  # the commit this build was made of,
 
 
 def kept_secret(path: Path) -> str:
-    """A random word, made once and kept in `path`, which only its owner can read, so that none stands in the repository.
+    """A random word, made once and kept in `path` for its owner alone, so that none stands in the repository.
 
     Raises OSError where it can be neither made nor read.
     """
