@@ -332,7 +332,7 @@ def _where(settings: Settings) -> str:
             f"  Prometheus      {settings.urls['prometheus']}      scrapes {settings.application}",
             f"  Alertmanager    {settings.urls['alertmanager']}",
             f"  Node exporter   {settings.urls['node_exporter']}/metrics",
-            "  Grafana         not here: docker compose -f docker-compose.monitoring.yml up -d grafana",
+            "  Grafana         not here: Debian has no package of it; `make monitoring` runs all four in containers",
             "",
             *(f"  {note}" for note in notes),
             f"  Data and logs in {settings.data}. Ctrl-C ends it.",
