@@ -72,12 +72,9 @@ def rule_files() -> list[Path]:
     return [path for pattern in named for path in sorted(DIRECTORY.glob(pattern))]
 
 
-def test_files() -> list[Path]:
-    """promtool's unit tests."""
+def unit_tests() -> list[Path]:
+    """The files of promtool's unit tests."""
     return sorted((DIRECTORY / "tests").glob("*.yml"))
-
-
-test_files.__test__ = False  # type: ignore[attr-defined]  # pytest, this is no test
 
 
 def alerts() -> list[Alert]:
@@ -113,7 +110,7 @@ def expectations() -> list[Expectation]:
             labels=tuple(alert.get("exp_labels", {}) for alert in case.get("exp_alerts") or ()),
             annotations=tuple(alert.get("exp_annotations", {}) for alert in case.get("exp_alerts") or ()),
         )
-        for file in test_files()
+        for file in unit_tests()
         for test in yaml.safe_load(file.read_text())["tests"]
         for case in test.get("alert_rule_test", ())
     ]

@@ -13,7 +13,7 @@ from e2e.monitoring import DEPLOY, container_script
 from e2e.servers import Installation
 
 SECRET = "https://hooks.slack.example/services/T0/B0/a-secret-word"
-pytestmark = pytest.mark.needs("busybox", "amtool")
+pytestmark = [pytest.mark.once, pytest.mark.needs("busybox", "amtool")]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import yaml
 from e2e.servers import ROOT, free_port
 
 COMPOSE = ROOT / "docker-compose.monitoring.yml"
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture(scope="module")

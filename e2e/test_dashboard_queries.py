@@ -11,7 +11,7 @@ from e2e.dashboards import Dashboard, read_all, substitute
 BOARDS = {board.uid: board for board in read_all()}
 SAMPLES = dict[str, float]  # by labels, as promtool writes them
 
-pytestmark = pytest.mark.needs("promtool")
+pytestmark = [pytest.mark.once, pytest.mark.needs("promtool")]
 
 
 def query(board: Dashboard, panel_id: int, ref: str = "A") -> str:

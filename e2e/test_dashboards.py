@@ -25,6 +25,7 @@ from e2e.servers import ROOT, Installation
 from observability import facts, metrics
 
 GRAFANA = ROOT / "deploy" / "grafana"
+pytestmark = pytest.mark.once
 RULES = ROOT / "deploy" / "prometheus"
 TITLES = {
     "auth-security.json": ("bambisleep-auth", "Auth & Security"),

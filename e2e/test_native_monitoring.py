@@ -13,9 +13,8 @@ import yaml
 from e2e.monitoring import DEPLOY, NATIVE, Monitoring, container_script, monitoring
 from e2e.servers import Installation, Server, free_port, wait_for
 
-pytestmark = pytest.mark.needs(
-    "prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "promtool", "amtool", "busybox"
-)
+PROGRAMS = ("prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "promtool", "amtool", "busybox")
+pytestmark = [pytest.mark.once, pytest.mark.needs(*PROGRAMS)]
 
 
 @pytest.fixture(scope="module")

@@ -71,14 +71,14 @@ DASHBOARD = re.compile(
 FACTS = {name for metric in METRICS.values() for name in metric.series_names}
 
 ALERTS = rules.alerts()
-EACH_ALERT = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: f"{alert.name}-{alert.labels['severity'][:8]}")
+EXPRESSIONS = [  # whose, and what
+    *((recording.name, recording.expression) for recording in rules.recordings()),
+    *((alert.name, alert.expression) for alert in ALERTS),
+    *((f"{alert.name}'s text", text) for alert in ALERTS for text in alert.queries),
+]
+EACH_ALERT = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 EACH_EXPRESSION = pytest.mark.parametrize(
-    "expression",
-    [
-        *(recording.expression for recording in rules.recordings()),
-        *(alert.expression for alert in ALERTS),
-        *(text for alert in ALERTS for text in alert.queries),
-    ],
+    "expression", [pytest.param(expression, id=name) for name, expression in EXPRESSIONS]
 )
 
 
@@ -88,16 +88,6 @@ def by_name() -> dict[str, list[Alert]]:
     for alert in ALERTS:
         found.setdefault(alert.name, []).append(alert)
     return found
-
-
-def every_use() -> list[Use]:
-    """Every use of a metric, in rules and in the queries of their texts."""
-    expressions = [
-        *(recording.expression for recording in rules.recordings()),
-        *(alert.expression for alert in ALERTS),
-        *(text for alert in ALERTS for text in alert.queries),
-    ]
-    return [use for expression in expressions for use in promql.uses(expression)]
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -116,7 +106,7 @@ def test_promtool_finds_no_fault_with_the_rules(file: Path) -> None:
 
 
 @pytest.mark.needs("promtool")
-@pytest.mark.parametrize("file", rules.test_files(), ids=lambda path: path.name)
+@pytest.mark.parametrize("file", rules.unit_tests(), ids=lambda path: path.name)
 def test_promtool_s_unit_tests_pass(file: Path) -> None:
     done = promtool("test", "rules", str(file))
 
@@ -308,7 +298,8 @@ STACK = pytest.mark.needs("prometheus", "prometheus-alertmanager", "prometheus-n
 @STACK
 def test_every_series_they_ask_for_is_there(site: Server, watch: Monitoring) -> None:
     """By its name, and by each label that is asked for by its value."""
-    missing = {selector(use) for use in every_use() if not is_to_come(use.metric)}
+    every_use = [use for _, expression in EXPRESSIONS for use in promql.uses(expression)]
+    missing = {selector(use) for use in every_use if not is_to_come(use.metric)}
     assert len(missing) > 25
 
     def none_is_missing() -> bool:

@@ -12,7 +12,7 @@ from django.core.management import get_commands
 from django.urls import resolve
 
 from e2e import promql, rules
-from e2e.monitoring import DEPLOY, Monitoring, monitoring
+from e2e.monitoring import Monitoring, hurried, monitoring
 from e2e.rooms import is_to_come
 from e2e.servers import ROOT, Installation, Server, query, wait_for
 
@@ -21,8 +21,6 @@ BOOKS = sorted(rules.RUNBOOKS.glob("*.md"))
 EACH_BOOK = pytest.mark.parametrize("book", BOOKS, ids=lambda path: path.stem)
 MANAGE = ".venv/bin/python manage.py"
 COMPOSE = "docker compose -f docker-compose.monitoring.yml"
-# Variables of the environment that belong to rooms which do not stand yet.
-SETTINGS_TO_COME = {"STRIPE_API_VERSION"}
 
 
 def sections(book: Path) -> dict[str, str]:
@@ -84,12 +82,12 @@ def test_its_silence_is_of_its_own_alert_and_ends(book: Path) -> None:
 def test_what_it_names_exists(book: Path) -> None:
     text = book.read_text()
     services = yaml.safe_load((ROOT / "docker-compose.monitoring.yml").read_text())["services"]
-    known_settings = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), flags=re.M))
+    settings = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), flags=re.M))
 
     assert set(re.findall(r"manage\.py (\w+)", text)) <= get_commands().keys()
     assert set(re.findall(rf"{COMPOSE} (?:exec|up -d|logs) (?:--\S+ \S+ )*([a-z-]+)", text)) <= services.keys()
     assert set(re.findall(r"\b(\w+)\.md\b", text)) <= {other.stem for other in BOOKS} | {"DEPLOYMENT"}
-    assert set(re.findall(r"\b(?:[A-Z]+_)+[A-Z]+\b", text)) <= known_settings | SETTINGS_TO_COME
+    assert set(re.findall(r"\b(?:[A-Z]+_)+[A-Z]+\b", text)) <= settings
     for address in re.findall(r"/admin/[a-z/]*", text):
         assert resolve(address)
 
@@ -105,10 +103,11 @@ def site(installation: Installation) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def watch(installation: Installation, site: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
-    """The stack as it is, about the site."""
+    """The whole stack about the site, in a hurry."""
+    source = hurried(tmp_path_factory.mktemp("source"))
     directory = tmp_path_factory.mktemp("monitoring")
-    with monitoring(directory, application=site.url, site_data=installation.data_dir, source=DEPLOY) as found:
-        wait_for(lambda: (query(found.prometheus, "count(up == 1)") or 0) >= 4, "all targets are scraped", seconds=60)
+    with monitoring(directory, application=site.url, site_data=installation.data_dir, source=source) as found:
+        wait_for(lambda: (query(found.prometheus, "count(up == 1)") or 0) >= 4, "all targets are scraped", seconds=40)
         yield found
 
 
