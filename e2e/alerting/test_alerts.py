@@ -10,7 +10,10 @@ from e2e.alerting.story import CHANNELS, DRIVEN, Story
 from e2e.monitoring import without_durations, yaml_files
 from e2e.servers import ROOT
 
-pytestmark = pytest.mark.needs("prometheus", "prometheus-alertmanager", "prometheus-node-exporter")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.needs("prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "promtool"),
+]
 
 
 def test_only_durations_were_changed(story: Story) -> None:

@@ -14,7 +14,10 @@ from e2e.rooms import TO_COME, is_to_come
 from e2e.servers import ROOT
 from observability.facts import METRICS as FACTS
 
-pytestmark = pytest.mark.needs("prometheus", "prometheus-alertmanager", "prometheus-node-exporter")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.needs("prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "promtool"),
+]
 
 BOARDS = read_all()
 RANGE_SECONDS = 600
