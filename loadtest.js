@@ -1,0 +1,1 @@
+export { default, options, setup } from "./deploy/k6/loadtest.js";
