@@ -71,6 +71,7 @@ DASHBOARD = re.compile(
 FACTS = {name for metric in METRICS.values() for name in metric.series_names}
 
 ALERTS = rules.alerts()
+pytestmark = pytest.mark.once
 EXPRESSIONS = [  # whose, and what
     *((recording.name, recording.expression) for recording in rules.recordings()),
     *((alert.name, alert.expression) for alert in ALERTS),

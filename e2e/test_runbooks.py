@@ -22,6 +22,8 @@ EACH_BOOK = pytest.mark.parametrize("book", BOOKS, ids=lambda path: path.stem)
 MANAGE = ".venv/bin/python manage.py"
 COMPOSE = "docker compose -f docker-compose.monitoring.yml"
 
+pytestmark = pytest.mark.once
+
 
 def sections(book: Path) -> dict[str, str]:
     """The text of each section, by its heading."""
