@@ -63,7 +63,7 @@ def test_only_names_that_containers_know_were_replaced(stack: tuple[Server, Moni
     for derived, original in names.items():
         changed = (watch.directory / derived).read_text()
         assert changed != original.read_text()
-        assert here.sub("NAME", changed) == there.sub("NAME", original.read_text())
+        assert there.sub("NAME", here.sub("NAME", changed)) == there.sub("NAME", original.read_text())
 
 
 def test_what_it_derives_is_valid(stack: tuple[Server, Monitoring]) -> None:
@@ -84,6 +84,18 @@ def test_alertmanager_tells_the_site_without_a_hand(stack: tuple[Server, Monitor
 
     told = {"route": "/alerts", "method": "POST", "status": "200"}
     wait_for(lambda: site.metric("http_requests_total", **told) >= 1, "the site took it in", seconds=30)
+
+
+def test_alerts_go_to_this_site_or_where_they_are_sent(stack: tuple[Server, Monitoring], tmp_path: Path) -> None:
+    site, watch = stack
+    elsewhere = "https://members.example/alerts"
+    with monitoring(
+        tmp_path, application=site.url, site_data=tmp_path / "site", source=DEPLOY, ALERTS_WEBHOOK_URL=elsewhere
+    ) as other:
+        found = [(stack.directory / "run" / "alertmanager.yml").read_text() for stack in (watch, other)]
+
+    assert f"url: {site.url}/alerts " in found[0]
+    assert f"url: {elsewhere} " in found[1]
 
 
 def test_prometheus_serves_the_runbooks(stack: tuple[Server, Monitoring]) -> None:

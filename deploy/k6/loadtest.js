@@ -59,7 +59,7 @@ export default function (credentials) {
 
 function home() {
   const page = http.get(`${BASE_URL}/`);
-  check(page, { "the home page is there": (answer) => answer.status === 200 && answer.body.includes("<h1>") });
+  check(page, { "the home page is there": (answer) => answer.status === 200 && answer.body.includes("</html>") });
   const stylesheet = page.status === 200 && page.html("link[rel=stylesheet]").first().attr("href");
   if (stylesheet) {
     const address = new RegExp("^https?:").test(stylesheet) ? stylesheet : `${origin()}${stylesheet}`;

@@ -86,7 +86,8 @@ def main() -> int:
         "--prometheus-flag", action="append", default=[], metavar="FLAG", help="one more flag for Prometheus"
     )
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background job inherits that it is ignored
+        signal.signal(number, _interrupt)
     try:
         return _run(_settings(options.source.resolve()), options.prometheus_flag)
     except CannotStart as problem:
@@ -180,7 +181,9 @@ def prepare(settings: Settings) -> None:
         else:
             link.symlink_to(path)
     configuration = (settings.source / "alertmanager" / "alertmanager.yml").read_text()
-    (settings.run / "alertmanager-source.yml").write_text(derived(configuration, settings.replaced))
+    # The site's own address is left to the entry point, which knows ALERTS_WEBHOOK_URL.
+    replaced = {name: value for name, value in settings.replaced.items() if not name.startswith("host.docker")}
+    (settings.run / "alertmanager-source.yml").write_text(derived(configuration, replaced))
 
 
 def derived(text: str, replaced: Mapping[str, str]) -> str:
@@ -205,7 +208,8 @@ def _commands(settings: Settings, prometheus_flags: list[str]) -> dict[str, tupl
     secrets = ("SLACK_WEBHOOK_URL", "WATCHDOG_URL", "ALERTS_WEBHOOK_URL", "ALERTS_TOKEN")
     alertmanager = {
         **inherited,
-        **{name: value for name, value in told.items() if name.startswith(secrets)},
+        "ALERTS_WEBHOOK_URL": f"{settings.application}/alerts",
+        **{name: value for name, value in told.items() if name.startswith(secrets) and value},
         "ALERTMANAGER": _program("prometheus-alertmanager", "alertmanager"),
         "CONFIGURATION": str(settings.run / "alertmanager-source.yml"),
         "RUN_DIR": str(settings.run),
