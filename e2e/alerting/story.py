@@ -24,7 +24,8 @@ from typing import Any
 from e2e.monitoring import Monitoring, Slack, hurried, monitoring, slack
 from e2e.servers import Installation, Server, free_port, installed, running, wait_for
 
-STORY_SECONDS = 90  # for each chapter: until all has fired, until all is over
+STORY_SECONDS = 240  # for each chapter: until all has fired, until all is over
+PATIENCE_SECONDS = 120
 CHANNELS = {"critical": "critical", "warning": "warnings", "info": "general"}
 # Each alert whose room stands: its summary's beginning is read from the rules, its severity and incident are told here.
 DRIVEN = {
@@ -86,16 +87,20 @@ def story(directory: Path) -> Iterator[Story]:
             )
         )
         summaries = {alert: summary(watch, alert) for alert in (*DRIVEN, "ApplicationDown")}
-        wait_for(lambda: len(up(watch)) == 2, "both processes are scraped")
+        wait_for(lambda: len(up(watch)) == 2, "both processes are scraped", seconds=PATIENCE_SECONDS)
         # In a hurry, the second before the first scrape is long enough for ApplicationDown.
-        wait_for(lambda: "ApplicationDown" not in watch.firing(), "the application is known to be up")
+        wait_for(lambda: "ApplicationDown" not in watch.firing(), "it is known to be up", seconds=PATIENCE_SECONDS)
         told = {
             **everything(installation, watch, heard, site, summaries),
             **processes_go_down(installation, watch, heard, summaries["ApplicationDown"], ports, first, second),
         }
         # For what shows only what is open now.
         assert installation.manage("open_incident", "Slow pages", "--severity", "critical").returncode == 0
-        wait_for(lambda: watch.value('sum(incidents_open{service="bambisleep"})'), "the open incident is scraped")
+        wait_for(
+            lambda: watch.value('sum(incidents_open{service="bambisleep"})'),
+            "the open incident is scraped",
+            seconds=PATIENCE_SECONDS,
+        )
         yield Story(told, heard, watch, source)
 
 
@@ -114,10 +119,12 @@ def everything(
     with traffic(site):
         wait_for(all_told(resolved=False), lacking(heard, summaries, resolved=False), seconds=STORY_SECONDS)
         wanted = [summaries[alert] for alert, (_, opens) in DRIVEN.items() if opens]
-        wait_for(lambda: set(wanted) <= set(titles(installation)), "each has opened its incident")
+        wait_for(
+            lambda: set(wanted) <= set(titles(installation)), "each has opened its incident", seconds=PATIENCE_SECONDS
+        )
     record_calm(installation)
     wait_for(all_told(resolved=True), lacking(heard, summaries, resolved=True), seconds=STORY_SECONDS)
-    wait_for(lambda: not open_incidents(installation), "no incident is open")
+    wait_for(lambda: not open_incidents(installation), "no incident is open", seconds=PATIENCE_SECONDS)
     return {
         alert: Told(
             must(heard.find(CHANNELS[severity], summaries[alert], resolved=False)),
@@ -138,18 +145,26 @@ def processes_go_down(
     second: ExitStack,
 ) -> dict[str, Told]:
     """One of two is down: a warning. Both: critical. Back again: over."""
-    wait_for(lambda: not watch.firing().keys() - {"Watchdog", "LatencyErrorBudgetBurn"}, "all is calm", seconds=60)
+    wait_for(
+        lambda: not watch.firing().keys() - {"Watchdog", "LatencyErrorBudgetBurn"},
+        "all is calm",
+        seconds=PATIENCE_SECONDS,
+    )
     heard.messages.clear()
     second.close()
-    warned = wait_for(lambda: heard.find("warnings", title, resolved=False), "a warning: one is down", seconds=40)
-    wait_for(lambda: title in titles(installation), "the process that is left keeps an incident")
+    warned = wait_for(
+        lambda: heard.find("warnings", title, resolved=False), "a warning: one is down", seconds=PATIENCE_SECONDS
+    )
+    wait_for(lambda: title in titles(installation), "the process that is left keeps it", seconds=PATIENCE_SECONDS)
     first.close()
-    alarmed = wait_for(lambda: heard.find("critical", title, resolved=False), "critical: all are down", seconds=40)
+    alarmed = wait_for(
+        lambda: heard.find("critical", title, resolved=False), "critical: all are down", seconds=PATIENCE_SECONDS
+    )
     first.enter_context(process(installation, ports[0]))
     second.enter_context(process(installation, ports[1]))
-    calmed = wait_for(lambda: heard.find("critical", title, resolved=True), "it is over", seconds=40)
-    wait_for(lambda: heard.find("warnings", title, resolved=True), "the warning is over", seconds=40)
-    wait_for(lambda: not open_incidents(installation), "no incident is open", seconds=40)
+    calmed = wait_for(lambda: heard.find("critical", title, resolved=True), "it is over", seconds=PATIENCE_SECONDS)
+    wait_for(lambda: heard.find("warnings", title, resolved=True), "the warning is over", seconds=PATIENCE_SECONDS)
+    wait_for(lambda: not open_incidents(installation), "no incident is open", seconds=PATIENCE_SECONDS)
     return {
         "ApplicationDown, one of two": Told(warned, calmed, incidents_of(installation, title)),
         "ApplicationDown, all": Told(alarmed, calmed, incidents_of(installation, title)),
