@@ -27,19 +27,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of the two runs, tests about PostgreSQL alone belong to the one, and tests that no database touches to the other.
-
-    They are not "skipped" there: they are not part of it.
-    """
-    if not os.environ.get("CI"):
-        return
-    on_postgresql = os.environ.get("DATABASE_URL", "").startswith("postgres")
-
-    def left(item: pytest.Item) -> bool:
-        return any(item.iter_markers("once")) if on_postgresql else _needs(item, "postgresql")
-
-    config.hook.pytest_deselected(items=[item for item in items if left(item)])
-    items[:] = [item for item in items if not left(item)]
+    """Tests that are about PostgreSQL alone are not "skipped" in the run on SQLite: they are not part of it."""
+    if os.environ.get("CI") and not os.environ.get("DATABASE_URL", "").startswith("postgres"):
+        left = [item for item in items if _needs(item, "postgresql")]
+        items[:] = [item for item in items if not _needs(item, "postgresql")]
+        config.hook.pytest_deselected(items=left)
 
 
 def _needs(item: pytest.Item, program: str) -> bool:
