@@ -7,7 +7,7 @@ start and says which (the end of this module).
 
 import os
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
 from observability.http.docker import bridge_address
+from observability.http.policy import content_security_policy
 from observability.logs import configuration as logging_configuration
 
 django_stubs_ext.monkeypatch()  # lets Django's classes take type arguments at run time
@@ -143,6 +144,47 @@ X_FRAME_OPTIONS = "DENY"
 # client_max_body_size is what holds it).
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=1_048_576)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+# --- Headers ---------------------------------------------------------------------------------------------------------
+
+# Nothing is loaded but from the site itself, and nothing inline runs: no template holds a script or a style, so no
+# nonce is needed. The edge adds these to every response that does not set its own (observability/http/headers.py).
+CONTENT_SECURITY_POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self'",
+    "font-src": "'self'",
+    "media-src": "'self'",
+    "connect-src": "'self'",
+    "manifest-src": "'self'",
+    "form-action": "'self'",
+    "frame-ancestors": "'none'",
+    "base-uri": "'none'",
+    "object-src": "'none'",
+    **({"upgrade-insecure-requests": ""} if HTTPS else {}),
+}
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": content_security_policy(CONTENT_SECURITY_POLICY),
+    "Permissions-Policy": ", ".join(
+        [f"{feature}=()" for feature in ("camera", "display-capture", "geolocation", "microphone", "midi", "usb")]
+        + ["payment=()", "accelerometer=()", "gyroscope=()", "magnetometer=()", "xr-spatial-tracking=()"]
+        + [f"{feature}=(self)" for feature in ("autoplay", "fullscreen", "picture-in-picture")]
+        + [f"publickey-credentials-{what}=(self)" for what in ("create", "get")]
+    ),
+    "Referrer-Policy": SECURE_REFERRER_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": X_FRAME_OPTIONS,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",  # what may be kept says so itself
+}
+STRICT_TRANSPORT_SECURITY = f"max-age={SECURE_HSTS_SECONDS}; includeSubDomains; preload"
+
+# Where to report a security problem (mailto: or https:), and until when that holds; see /.well-known/security.txt.
+SECURITY_CONTACT = env.str("SECURITY_CONTACT", default="")
+SECURITY_CONTACT_EXPIRES = env.str("SECURITY_CONTACT_EXPIRES", default="")
 
 # --- Database, cache, sockets ----------------------------------------------------------------------------------------
 
@@ -307,6 +349,12 @@ def contradictions() -> list[str]:
         found.append("MAX_BODY_BYTES must be 1024 or more.")
     if LOG_FORMAT not in {"console", "json"}:
         found.append("LOG_FORMAT is either console or json.")
+    if SECURITY_CONTACT and not re.fullmatch(r"(mailto:|https://)\S+", SECURITY_CONTACT):
+        found.append("SECURITY_CONTACT is an address with its scheme, such as mailto:security@example.org.")
+    try:
+        date.fromisoformat(SECURITY_CONTACT_EXPIRES or "2030-12-31")
+    except ValueError:
+        found.append("SECURITY_CONTACT_EXPIRES is a date, such as 2030-12-31.")
     if not re.fullmatch(r"https?://[^/\s]+", PUBLIC_URL):
         found.append("PUBLIC_URL is a scheme and a host, such as https://example.org.")
     return found

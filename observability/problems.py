@@ -113,6 +113,12 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return error_response(request, 404, "There is nothing at this address.")
 
 
+def too_many_requests(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """handler429, which allauth calls where one of its limits is reached."""
+    detail = "That was too often. Wait a while, then try again."
+    return error_response(request, 429, detail, {"Retry-After": "60"})  # seconds: the shortest window of its limits
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     """handler500; 503 where the database does not answer, since that passes by itself."""
     if isinstance(sys.exc_info()[1], DATABASE_AWAY):
