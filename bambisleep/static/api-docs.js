@@ -7,6 +7,7 @@ window.SwaggerUIBundle({
   url: place.dataset.schema,
   domNode: place,
   deepLinking: true,
+  defaultModelsExpandDepth: 0,
   presets: [window.SwaggerUIBundle.presets.apis],
   layout: "BaseLayout",
 });
