@@ -83,6 +83,18 @@ def revoke(raw: str) -> None:
     _revoke(family.pk)
 
 
+def revoke_one(user: User, family_id: str) -> bool:
+    """End one family of `user`'s; whether there was such a live one."""
+    try:
+        pk = UUID(family_id)
+    except ValueError:
+        return False
+    if not RefreshFamily.objects.live(timezone.now()).filter(pk=pk, user=user).exists():
+        return False
+    _revoke(pk)
+    return True
+
+
 def family_is_live(family_id: str | None) -> bool:
     """Whether the family that an access token names may still be used."""
     try:

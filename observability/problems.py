@@ -35,6 +35,7 @@ class Problem(Exception):
 
     status = 400
     title = ""
+    code = ""  # for programs, where one status has several reasons
     headers: dict[str, str] = {}
 
     def __init__(self, detail: str, *, errors: dict[str, list[str]] | None = None) -> None:

@@ -14,6 +14,7 @@ PROBLEM = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
+        "code": {"type": "string", "description": "Which reason it is, where one status has several."},
         "request_id": {"type": "string"},
         "errors": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
     },
@@ -26,6 +27,7 @@ COMMON = {
     "406": "No acceptable representation.",
     "413": "The request is too large.",
     "415": "The body's media type is not supported.",
+    "429": "Too many attempts. Retry-After says for how long.",
     "503": "Something that is needed does not answer. Try again later.",
 }
 
