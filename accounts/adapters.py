@@ -3,6 +3,7 @@
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.login import record_authentication
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -55,6 +56,8 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def post_login(self, request: HttpRequest, user: Any, *, signup: bool, **details: Any) -> HttpResponse:
         """A sign-in is complete, second factor included. The one that a sign-up ends with is no attempt of its own."""
+        # To allauth only being asked again is fresh; here a sign-in is, as long as it is as young as that.
+        record_authentication(request, user, method="sign_in", reauthenticated=True)
         if not signup:
             sign_in.completed()
         return super().post_login(request, user, signup=signup, **details)

@@ -114,8 +114,14 @@ class FreshSecondFactorForm(_CodeForm, ReauthenticateForm):
 class _PasskeyForm(forms.Form):
     user: User | None
 
+    def full_clean(self) -> None:
+        """Validate; what does not verify, or is nothing of the kind, is a failed attempt to sign in."""
+        super().full_clean()
+        if self.is_bound and self.errors:
+            sign_in.failed()
+
     def clean_credential(self) -> Authenticator:
-        """Verify what the browser sends; what does not verify is a failed attempt to sign in."""
+        """Verify what the browser sends, within the limits."""
         request = context.request
         attempt = None
         try:
@@ -128,7 +134,6 @@ class _PasskeyForm(forms.Form):
         except (ValidationError, *MALFORMED):
             if attempt is not None:
                 lockout.failed(request, attempt, limits=lockout.SECOND_FACTOR_LIMITS)
-            sign_in.failed()
             raise ValidationError(WRONG_KEY, code="incorrect_key") from None
         if attempt is not None:
             attempt.delete()

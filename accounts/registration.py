@@ -40,12 +40,14 @@ def create_account(*, username: str, email: str, password: str) -> User:
         errors |= _by_field(error)
     if errors:
         raise Refused(errors, "The account could not be opened.")
-    save_new(user)
+    with transaction.atomic():
+        save_new(user)
+        EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=False)
     return user
 
 
 def save_new(user: User) -> None:
-    """Store a new account and its address.
+    """Store a new account; its address is the caller's to store.
 
     Raises:
         Refused: where another request took the name in between.
@@ -53,7 +55,6 @@ def save_new(user: User) -> None:
     try:
         with transaction.atomic():
             user.save(force_insert=True)
-            EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=False)
     except IntegrityError:
         raise Refused({"username": ["A user with that name already exists."]}, "The name is taken.") from None
 
