@@ -1,6 +1,6 @@
 """Bearer tokens on the API."""
 
-from typing import Any
+from typing import Any, cast
 
 from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
 from rest_framework.exceptions import AuthenticationFailed
@@ -12,6 +12,7 @@ from observability import security
 
 from . import tokens
 from .metrics import attempt
+from .models import User
 
 
 class BearerAuthentication(JWTAuthentication):
@@ -28,7 +29,7 @@ class BearerAuthentication(JWTAuthentication):
         """
         try:
             found = super().authenticate(request)
-            if found is not None and not tokens.family_is_live(found[1].get(tokens.FAMILY)):
+            if found is not None and not tokens.family_is_live(found[1].get(tokens.FAMILY), cast(User, found[0])):
                 raise InvalidToken("The session of this token has ended.")
         except (AuthenticationFailed, TypeError, ValueError, OverflowError) as error:
             attempt("jwt", success=False)

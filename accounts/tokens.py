@@ -95,10 +95,10 @@ def revoke_one(user: User, family_id: str) -> bool:
     return True
 
 
-def family_is_live(family_id: str | None) -> bool:
-    """Whether the family that an access token names may still be used."""
+def family_is_live(family_id: str | None, user: User) -> bool:
+    """Whether the family that an access token of `user`'s names may still be used, and is that user's."""
     try:
-        return RefreshFamily.objects.live(timezone.now()).filter(pk=UUID(str(family_id))).exists()
+        return RefreshFamily.objects.live(timezone.now()).filter(pk=UUID(str(family_id)), user=user).exists()
     except ValueError:
         return False
 
