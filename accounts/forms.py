@@ -17,6 +17,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, ProhibitNullCharactersValidator
 from django.http import HttpRequest
+from django.utils import timezone
 
 from . import lockout, second_factor, sign_in
 from .models import User
@@ -167,3 +168,21 @@ class ConfirmForm(forms.Form):
     """A box to tick, before something that cannot be undone for long."""
 
     confirm = forms.BooleanField(label="I understand", error_messages={"required": "Tick the box to go on."})
+
+
+class GiveMembershipForm(forms.Form):
+    """A membership by word of staff."""
+
+    reason = forms.CharField(max_length=200, help_text="Why, for whoever asks later.")
+    until = forms.DateTimeField(
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        help_text="UTC; empty: until it is ended.",
+    )
+
+    def clean_until(self) -> Any:
+        """The end; it must lie ahead."""
+        until = self.cleaned_data["until"]
+        if until is not None and until <= timezone.now():
+            raise ValidationError("The end must lie ahead.")
+        return until

@@ -62,7 +62,6 @@ INSTALLED_APPS = [
     "bambisleep",  # before daphne: its `runserver` listens on PORT
     "observability",
     "observability.delivery",
-    "accounts",
     "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -76,6 +75,7 @@ INSTALLED_APPS = [
     "allauth.mfa",
     "allauth.usersessions",
     "axes",
+    "accounts",  # after allauth and axes: its admin takes the place of theirs
     "django_prometheus",
     "rest_framework",
     "drf_spectacular",
