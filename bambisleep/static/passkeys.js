@@ -3,5 +3,7 @@
 
 document.addEventListener("allauth.error", (event) => {
   event.preventDefault();
-  document.getElementById("passkey-error").hidden = false;
+  const message = document.getElementById("passkey-error");
+  document.getElementById("main").prepend(message);
+  message.hidden = false;
 });
