@@ -6,7 +6,6 @@ const place = document.getElementById("api-docs");
 window.SwaggerUIBundle({
   url: place.dataset.schema,
   domNode: place,
-  deepLinking: true,
   defaultModelsExpandDepth: 0,
   presets: [window.SwaggerUIBundle.presets.apis],
   layout: "BaseLayout",

@@ -91,7 +91,10 @@ class Visitor:
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
 
     def _heard(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"} and "the server responded with a status of 4" not in message.text:
+        # What has no address was said of the test's own script (axe), not of the page.
+        is_of_the_page = bool(message.location.get("url"))
+        expected = "the server responded with a status of 4" in message.text
+        if message.type in {"error", "warning"} and is_of_the_page and not expected:
             self.problems.append(f"{self.page.url}: {message.text}")
 
     def opens(self, path: str) -> None:
