@@ -21,7 +21,7 @@ class NameOrEmailBackend(ModelBackend):
         """The active user with that name or address and password, or None."""
         if not username or password is None:
             return None
-        user = User.objects.by_name_or_email(username.strip())
+        user = lockout.account_of(request, username.strip())
         if user is None:
             User().set_password(password)
             return None

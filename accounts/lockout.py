@@ -138,8 +138,18 @@ def unlock(*, key: str) -> int:
 def account_key(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
     """What the attempts of one account are counted under, by whatever name or address they are made."""
     identifier = str((credentials or {}).get("username") or "").strip()
-    user = User.objects.by_name_or_email(identifier)
+    user = account_of(request, identifier)
     return key_of(user) if user else User.normalize_username(identifier).lower()[:255].replace("\0", "")
+
+
+def account_of(request: HttpRequest | None, identifier: str) -> User | None:
+    """The account of that name or address, looked up once a request: for its lock first, for its password then."""
+    if request is None:
+        return User.objects.by_name_or_email(identifier)
+    known: dict[str, User | None] = request.__dict__.setdefault("_accounts_by_identifier", {})
+    if identifier not in known:
+        known[identifier] = User.objects.by_name_or_email(identifier)
+    return known[identifier]
 
 
 def key_of(user: User) -> str:
