@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PORT ?= 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-long services lint format types requirements telemetry check benchmarks clean
+.PHONY: help run test test-all test-long services lint format types requirements telemetry security check benchmarks clean
 
 help: ## List what a person may want to do
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -48,6 +48,9 @@ check: .venv/dev ## Check migrations and production settings
 
 telemetry: .venv/dev ## Bring TELEMETRY.md's table and the recording rules up to date
 	@$(BIN)/python manage.py metrics_reference
+
+security: .venv/dev ## Bring SECURITY.md's table of who may do what up to date
+	@$(BIN)/python manage.py security_reference
 
 requirements: .venv/dev ## Compile the exact pins from requirements.in and requirements-dev.in
 	@for name in requirements requirements-dev; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make requirements" $$( [ $$name = requirements-dev ] && echo "-c requirements.txt" ) $$name.in -o $$name.txt; done

@@ -28,7 +28,7 @@ class ApiDocs(SpectacularSwaggerView):
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """The page."""
-        response: Response = super().get(request, *args, **kwargs)
+        response: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]
         del response["Cross-Origin-Opener-Policy"]  # spectacular's, for sign-in windows of others, which we have not
         response["Content-Security-Policy"] = content_security_policy(
             settings.CONTENT_SECURITY_POLICY, img_src="'self' data:"

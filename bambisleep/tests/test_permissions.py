@@ -123,7 +123,7 @@ def test_the_document_shows_the_table_as_it_is() -> None:
 
 def test_a_document_out_of_date_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(permissions, "markdown", lambda: "something else")
-    with pytest.raises(CommandError, match="security_reference"):
+    with pytest.raises(CommandError, match="make security"):
         call_command("security_reference", "--check")
 
 

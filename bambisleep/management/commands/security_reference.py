@@ -26,6 +26,6 @@ class Command(BaseCommand):
         if wanted == text:
             return
         if options["check"]:
-            raise CommandError("SECURITY.md is out of date: run `manage.py security_reference`.")
+            raise CommandError("SECURITY.md is out of date: run `make security`.")
         document.write_text(wanted)
         self.stdout.write("SECURITY.md was brought up to date.")
