@@ -68,7 +68,7 @@ def objects_of(*, owner: User) -> Objects:
     OutgoingMail.objects.create(recipients=[owner.email], sender="site@example.org", subject="Hello", body="Hello")
     UserSession.objects.get_or_create(user=owner, session_key="a" * 32, defaults={"ip": "203.0.113.7"})
     SecurityEvent.objects.create(at=now, type="invalid_token", user=owner)
-    FactSample.objects.create(fact="users", checked_at=now)
+    FactSample.objects.get_or_create(fact="users", defaults={"checked_at": now})
     tokens.issue(owner)
     values = {
         "app_label": "accounts",

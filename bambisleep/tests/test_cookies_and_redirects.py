@@ -32,11 +32,7 @@ print(GuardedCookie.cookie_name, settings.STRICT_TRANSPORT_SECURITY)
 
 
 def test_in_production_every_cookie_is_of_this_host_alone_and_of_tls(tmp_path: Path) -> None:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DATA_DIR": str(tmp_path),
-        "DJANGO_SETTINGS_MODULE": "bambisleep.settings",
-    }
+    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), **PRODUCTION}
     (tmp_path / "static").mkdir()
     root = Path(__file__).resolve().parents[2]
     manage = [sys.executable, "manage.py"]
