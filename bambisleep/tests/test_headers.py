@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from django.conf import settings as site
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
+from accounts.models import User
 from bambisleep.tests.client import Answer, AsgiClient
 from observability import problems
 from observability.http.headers import StandingHeaders
@@ -111,6 +112,18 @@ def test_error_pages_are_pages_for_people_and_problems_for_clients(status: int) 
         assert response.status_code == status
         assert response["Content-Type"] == content_type
         assert b"What happened." in response.content
+
+
+@pytest.mark.django_db
+def test_who_guesses_too_often_is_told_so_on_a_page(asgi: AsgiClient, member: User) -> None:
+    browser = Client(headers={"accept": "text/html"})
+    for _ in range(10):
+        browser.post("/accounts/login/", {"login": member.username, "password": "not the password"})
+    answer = browser.post("/accounts/login/", {"login": member.username, "password": "not the password"})
+    assert answer.status_code == 429
+    assert int(answer["Retry-After"]) > 0
+    assert answer["Content-Type"] == "text/html; charset=utf-8"
+    assert b"<h1>Too Many Requests</h1>" in answer.content
 
 
 @pytest.mark.django_db

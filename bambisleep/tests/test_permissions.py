@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from allauth.account.internal.flows.login import record_authentication
+from asgiref.sync import async_to_sync
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import transaction
@@ -111,6 +112,31 @@ def test_every_role_may_do_what_the_table_says_and_nothing_else(
     table = {key: words for key, words in permissions.expected().items() if key[0] == group}
     seen = permissions.as_csv(permissions.grouped(observed))
     assert observed == table, f"permissions.csv should say, if that is right:\n{seen}"
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("path", ["/ws/chat/lobby/", "/", "/admin/", "/auth/me"])
+def test_no_handshake_of_a_websocket_is_taken(
+    asgi: AsgiClient, credentials: dict[str, dict[str, str]], role: str, path: str
+) -> None:
+    headers = [(name.encode(), value.encode()) for name, value in credentials[role].items()]
+    scope = {"type": "websocket", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": headers}
+    said = _handshake(asgi, {**scope, "scheme": "ws", "client": ("203.0.113.7", 50_000), "subprotocols": []})
+    assert [message["type"] for message in said] == ["websocket.close"]
+
+
+@async_to_sync
+async def _handshake(asgi: AsgiClient, scope: dict[str, Any]) -> list[dict[str, Any]]:
+    said: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        said.append(message)
+
+    await asgi.application(scope, receive, send)
+    return said
 
 
 def test_no_row_is_about_a_route_that_is_gone() -> None:
