@@ -14,7 +14,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from . import deletion, personal_data, sessions, tokens
 from .forms import ConfirmForm
@@ -59,7 +59,7 @@ def _end_one(request: HttpRequest, user: User, identifier: str) -> None:
     get_adapter().add_message(request, messages.INFO, message="The session has ended.")
 
 
-@require_GET
+@require_safe
 @login_required
 @reauthentication_required
 def export(request: HttpRequest) -> HttpResponse:
@@ -94,7 +94,7 @@ def keep(request: HttpRequest) -> HttpResponse:
     return redirect("account_data")
 
 
-@require_GET
+@require_safe
 @login_required
 def data(request: HttpRequest) -> HttpResponse:
     """What one can do with one's data."""
