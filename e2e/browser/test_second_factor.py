@@ -19,10 +19,10 @@ def test_an_app_is_set_up_and_asked_for_at_the_next_sign_in(visit, member, javas
     visitor.page.wait_for_url("/accounts/2fa/authenticate/")
     assert not visitor.is_signed_in()
     visitor.fills(code="000000")
-    visitor.presses("Sign In")
+    visitor.presses("Sign in")
     visitor.reads("The code is wrong, or was used before.")
     visitor.fills(code=code(secret, steps_ahead=1))
-    visitor.presses("Sign In")
+    visitor.presses("Sign in")
     visitor.page.wait_for_url("/")
     assert visitor.is_signed_in()
 
@@ -39,16 +39,16 @@ def test_each_recovery_code_lets_in_once(visit, member, javascript) -> None:
 
     visitor.signs_in(member)
     visitor.fills(code=codes[0])
-    visitor.presses("Sign In")
+    visitor.presses("Sign in")
     visitor.page.wait_for_url("/")
     visitor.signs_out()
 
     visitor.signs_in(member)
     visitor.fills(code=codes[0])
-    visitor.presses("Sign In")
+    visitor.presses("Sign in")
     visitor.reads("The code is wrong, or was used before.")
     visitor.fills(code=codes[1])
-    visitor.presses("Sign In")
+    visitor.presses("Sign in")
     visitor.page.wait_for_url("/")
     assert visitor.is_signed_in()
 
