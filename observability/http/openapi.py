@@ -42,6 +42,7 @@ class ProblemAutoSchema(AutoSchema):
             problem = ResolvedComponent("Problem", ResolvedComponent.SCHEMA, PROBLEM, object="Problem")  # type: ignore[no-untyped-call]
             self.registry.register_on_missing(problem)
             content = {"application/problem+json": {"schema": problem.ref}}
-            for status, description in COMMON.items():
+            of_a_row = {"404": "There is no such row."} if "{" in self.path else {}
+            for status, description in {**COMMON, **of_a_row}.items():
                 operation["responses"].setdefault(status, {"description": description, "content": content})
         return operation
