@@ -11,6 +11,6 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         """Hear signals, and say what is kept about a person."""
-        from . import own_data, personal_data, signals  # noqa: F401
+        from . import checks, own_data, personal_data, signals  # noqa: F401
 
         personal_data.register("account", export=own_data.export, erase=own_data.erase)

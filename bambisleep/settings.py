@@ -342,8 +342,8 @@ AXES_VERBOSE = False
 # --- Mail ------------------------------------------------------------------------------------------------------------
 
 # smtp+tls://user:password@host:587 and the like; development prints mails on the console.
-EMAIL_URL = env.str("EMAIL_URL", default="consolemail://")
-EMAIL_CONFIGURATION = environ.Env.email_url_config(EMAIL_URL)  # type: ignore[no-untyped-call]
+EMAIL_URL = env.str("EMAIL_URL", default="consolemail://" if DEBUG else "")
+EMAIL_CONFIGURATION = environ.Env.email_url_config(EMAIL_URL or "smtp://localhost:25")  # type: ignore[no-untyped-call]
 EMAIL_HOST = EMAIL_CONFIGURATION.get("EMAIL_HOST") or ""
 EMAIL_PORT = EMAIL_CONFIGURATION.get("EMAIL_PORT") or 25
 EMAIL_HOST_USER = EMAIL_CONFIGURATION.get("EMAIL_HOST_USER") or ""

@@ -116,6 +116,7 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def too_many_requests(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """handler429, which allauth calls where one of its limits is reached."""
+    security.record(type="rate_limited", detail=request.path)
     detail = "That was too often. Wait a while, then try again."
     return error_response(request, 429, detail, {"Retry-After": "60"})  # seconds: the shortest window of its limits
 
