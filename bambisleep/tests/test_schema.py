@@ -125,9 +125,7 @@ def test_every_answer_is_one_that_it_promises(
 def test_a_method_that_it_does_not_name_is_refused(
     asgi: AsgiClient, member: User, path: str, method: str, other: str
 ) -> None:
-    answer = asgi.request(
-        other, path, headers={"Authorization": f"Bearer {tokens.issue(member).access}"}
-    )
+    answer = asgi.request(other, path, headers={"Authorization": f"Bearer {tokens.issue(member).access}"})
 
     assert answer.status == 405
     assert answer.headers["content-type"] == "application/problem+json"

@@ -16,7 +16,15 @@ PROBLEM = {
         "detail": {"type": "string"},
         "code": {"type": "string", "description": "Which reason it is, where one status has several."},
         "request_id": {"type": "string"},
-        "errors": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+        "errors": {
+            "type": "object",
+            "additionalProperties": {
+                "oneOf": [
+                    {"type": "array", "items": {"type": "string"}, "description": "What is wrong with the field."},
+                    {"type": "object", "description": "Of a list: what is wrong with an entry, by its index."},
+                ]
+            },
+        },
     },
 }
 COMMON = {
