@@ -5,7 +5,7 @@ export PORT ?= 3000
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-long services monitoring monitoring-native validate loadtest dashboards lint format types requirements telemetry check benchmarks clean
+.PHONY: help run test test-all test-long services monitoring monitoring-native validate loadtest dashboards lint format types requirements telemetry permissions check benchmarks clean
 
 help: ## List what a person may want to do
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -64,6 +64,9 @@ check: .venv/dev ## Check migrations, production settings, rules, and that gener
 
 telemetry: .venv/dev ## Bring TELEMETRY.md's table and the recording rules up to date
 	@$(BIN)/python manage.py metrics_reference
+
+permissions: .venv/dev ## Bring SECURITY.md's table of who may do what up to date
+	@$(BIN)/python manage.py security_reference
 
 requirements: .venv/dev ## Compile the exact pins from requirements.in and requirements-dev.in
 	@for name in requirements requirements-dev; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make requirements" $$( [ $$name = requirements-dev ] && echo "-c requirements.txt" ) $$name.in -o $$name.txt; done

@@ -63,6 +63,14 @@ def _quick_hasher(settings: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _forgetful_cache() -> None:
+    """Limits and used codes of one test do not reach the next."""
+    from django.core.cache import cache
+
+    cache.clear()
+
+
+@pytest.fixture(autouse=True)
 def _plain_static_files(settings: Any) -> None:
     """No manifest: `collectstatic` does not run before tests."""
     plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
@@ -91,10 +99,14 @@ def metric() -> "Callable[..., float]":
 
 @pytest.fixture
 def member(db: None) -> "User":
-    """A member whose password is `a long enough phrase`."""
+    """A member whose password is `a long enough phrase`, and whose address is verified."""
+    from allauth.account.models import EmailAddress
+
     from accounts.models import User
 
-    return User.objects.create_user("mara", "mara@example.org", "a long enough phrase")
+    user = User.objects.create_user("mara", "mara@example.org", "a long enough phrase")
+    EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=True)
+    return user
 
 
 @pytest.fixture

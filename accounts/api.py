@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from . import sign_in
+from . import sessions, sign_in
 from .models import User
 
 
@@ -28,6 +28,21 @@ class Credentials(serializers.Serializer[Any]):
 
     username = serializers.CharField(max_length=254)
     password = serializers.CharField(max_length=1024, trim_whitespace=False, write_only=True)
+    code = serializers.CharField(
+        max_length=32,
+        required=False,
+        default="",
+        allow_blank=True,
+        write_only=True,
+        help_text="Of the authenticator app, or a recovery code, where the account has a second factor.",
+    )
+
+
+class PasswordChange(serializers.Serializer[Any]):
+    """The password as it is, and as it shall be."""
+
+    current_password = serializers.CharField(max_length=1024, trim_whitespace=False, write_only=True)
+    new_password = serializers.CharField(max_length=1024, trim_whitespace=False, write_only=True)
 
 
 class RefreshRequest(serializers.Serializer[Any]):
@@ -80,7 +95,7 @@ class RegisterView(OpenView):
     @extend_schema(request=Registration, responses={201: Account}, auth=[])
     def post(self, request: Request) -> Response:
         """Open an account."""
-        user = sign_in.register(**self.parsed(request, Registration))
+        user = sign_in.register(request=request._request, **self.parsed(request, Registration))
         return Response(Account(user).data, status=status.HTTP_201_CREATED)
 
 
@@ -91,7 +106,11 @@ class LoginView(OpenView):
 
     @extend_schema(request=Credentials, responses={200: Tokens}, auth=[])
     def post(self, request: Request) -> Response:
-        """Sign in by name or e-mail address."""
+        """Sign in by name or verified e-mail address.
+
+        Where the account has a second factor, the answer to a right password alone is 401 with the code
+        `second_factor_required`: send all three.
+        """
         return Response(asdict(sign_in.sign_in(request=request._request, **self.parsed(request, Credentials))))
 
 
@@ -127,3 +146,34 @@ class MeView(APIView):
     def get(self, request: Request) -> Response:
         """The account that the bearer token belongs to."""
         return Response(Account(cast(User, request.user)).data)
+
+
+class LogoutAllView(APIView):
+    """Sign out everywhere."""
+
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(request=None, responses={204: None})
+    def post(self, request: Request) -> Response:
+        """End every session of the account, in browsers and API clients, this one included."""
+        sessions.end_all(cast(User, request.user), reason="signed_out")
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class PasswordView(APIView):
+    """The password."""
+
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(request=PasswordChange, responses={200: Tokens})
+    def put(self, request: Request) -> Response:
+        """Change the password: every session ends, and a new one begins with the tokens returned."""
+        serializer = PasswordChange(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        pair = sign_in.change_password(
+            request=request._request,
+            user=cast(User, request.user),
+            current=serializer.validated_data["current_password"],
+            new=serializer.validated_data["new_password"],
+        )
+        return Response(asdict(pair))

@@ -5,11 +5,12 @@ from typing import Any
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 
+from . import lockout
 from .models import User
 
 
 class NameOrEmailBackend(ModelBackend):
-    """Django's backend, with the e-mail address as good as the name, both in any case.
+    """Django's backend, with a verified e-mail address as good as the name, both in any case.
 
     An unknown name costs one password hash, as a known one does, so that time does not tell which exist.
     """
@@ -20,8 +21,12 @@ class NameOrEmailBackend(ModelBackend):
         """The active user with that name or address and password, or None."""
         if not username or password is None:
             return None
-        user = User.objects.by_name_or_email(username)
+        user = lockout.account_of(request, username.strip())
         if user is None:
             User().set_password(password)
             return None
-        return user if user.check_password(password) and self.user_can_authenticate(user) else None
+        if not user.check_password(password) or not self.user_can_authenticate(user):
+            return None
+        if request is not None:
+            lockout.passed(request)
+        return user

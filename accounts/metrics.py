@@ -1,4 +1,4 @@
-"""Sign-in attempts, as they happen."""
+"""Sign-in attempts and mails, as they happen."""
 
 from observability.metrics import counter
 
@@ -7,6 +7,11 @@ ATTEMPTS = counter(
     "Attempts to register, to sign in, and to use a token (jwt: refreshes, and bearer tokens that failed).",
     type=("login", "register", "jwt"),
     success=("true", "false"),
+)
+MAILS = counter(
+    "mails_total",
+    "Mails handed to the mail server, by what came of it; a failed one is tried again.",
+    outcome=("sent", "failed", "given_up"),
 )
 
 

@@ -1,8 +1,11 @@
-"""Opening accounts."""
+"""Opening accounts, and what a name, an address and a password must be."""
 
+from allauth.account.internal.flows.email_verification import send_verification_email_to_address
+from allauth.account.models import EmailAddress
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import IntegrityError, transaction
+from django.http import HttpRequest
 
 from observability.problems import Problem
 
@@ -10,19 +13,21 @@ from .models import User
 
 
 class Refused(Problem):
-    """The account cannot be opened; `errors` says why, field by field."""
+    """The request cannot be granted; `errors` says why, field by field."""
 
-    def __init__(self, errors: dict[str, list[str]]) -> None:
-        super().__init__("The account could not be opened.", errors=errors)
+    def __init__(self, errors: dict[str, list[str]], detail: str = "The request is not valid.") -> None:
+        super().__init__(detail, errors=errors)
 
 
 def create_account(*, username: str, email: str, password: str) -> User:
-    """Open an active account.
+    """Open an active account, with an address that is yet to be verified.
+
+    Whether someone else has that address already is not told: until it is verified, it is nobody's.
 
     Raises:
-        Refused: where a field is not acceptable, or name or address are taken.
+        Refused: where a field is not acceptable, or the name is taken.
     """
-    user = User(username=username, email=User.objects.normalize_email(email))
+    user = User(username=username, email=email)
     errors: dict[str, list[str]] = {}
     try:
         validate_password(password, user)
@@ -34,13 +39,45 @@ def create_account(*, username: str, email: str, password: str) -> User:
     except ValidationError as error:
         errors |= _by_field(error)
     if errors:
-        raise Refused(errors)
+        raise Refused(errors, "The account could not be opened.")
+    with transaction.atomic():
+        save_new(user)
+        EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=False)
+    return user
+
+
+def save_new(user: User) -> None:
+    """Store a new account; its address is the caller's to store.
+
+    Raises:
+        Refused: where another request took the name in between.
+    """
     try:
         with transaction.atomic():
             user.save(force_insert=True)
-    except IntegrityError:  # another request took the name or the address in between
-        raise Refused({"username": ["The name or the e-mail address is taken."]}) from None
-    return user
+    except IntegrityError:
+        raise Refused({"username": ["A user with that name already exists."]}, "The name is taken.") from None
+
+
+def ask_to_verify(request: HttpRequest, user: User) -> None:
+    """Mail a link to the account's address, if one has not just been mailed."""
+    address = EmailAddress.objects.filter(user=user, primary=True).first()
+    if address and not address.verified:
+        send_verification_email_to_address(request, address, signup=True)
+
+
+def set_password(user: User, password: str, *, field: str = "password") -> None:
+    """Change a password.
+
+    Raises:
+        Refused: where the new one is not acceptable.
+    """
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise Refused({field: list(error.messages)}) from None
+    user.set_password(password)
+    user.save(update_fields=["password", "updated_at"])
 
 
 def _by_field(error: ValidationError) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from django.utils import timezone
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
-from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
+from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from observability import security
@@ -83,12 +83,32 @@ def revoke(raw: str) -> None:
     _revoke(family.pk)
 
 
-def family_is_live(family_id: str | None) -> bool:
-    """Whether the family that an access token names may still be used."""
+def revoke_one(user: User, family_id: str) -> bool:
+    """End one family of `user`'s; whether there was such a live one."""
     try:
-        return RefreshFamily.objects.live(timezone.now()).filter(pk=UUID(str(family_id))).exists()
+        pk = UUID(family_id)
     except ValueError:
         return False
+    if not RefreshFamily.objects.live(timezone.now()).filter(pk=pk, user=user).exists():
+        return False
+    _revoke(pk)
+    return True
+
+
+def user_of(token: AccessToken) -> User:
+    """The active user whom a verified access token belongs to: one query, over the family that it names.
+
+    Raises:
+        InvalidToken: where the family has ended, is another user's, or the password has changed since.
+    """
+    try:
+        family_id = UUID(str(token.get(FAMILY)))
+    except ValueError:
+        raise InvalidToken from None
+    family = RefreshFamily.objects.live(timezone.now()).select_related("user").filter(pk=family_id).first()
+    if family is None or not _is_of(token, family):
+        raise InvalidToken
+    return family.user
 
 
 def _revoke(family_id: UUID) -> None:
@@ -105,11 +125,16 @@ def _verified(raw: str) -> tuple[RefreshToken, RefreshFamily]:
     except (TokenError, ValueError, OverflowError, RefreshFamily.DoesNotExist):
         security.record(type="invalid_token")
         raise InvalidToken from None
-    fingerprint = get_md5_hash_password(family.user.password)
-    if str(token.get("user_id")) != str(family.user_id) or token.get("hash_password") != fingerprint:
+    if not _is_of(token, family):
         security.record(type="invalid_token")
         raise InvalidToken
     return token, family
+
+
+def _is_of(token: Token, family: RefreshFamily) -> bool:
+    """Whether a token is of the family's user, by the password that the user has now."""
+    fingerprint = get_md5_hash_password(family.user.password)
+    return str(token.get("user_id")) == str(family.user_id) and token.get("hash_password") == fingerprint
 
 
 def _pair(family: RefreshFamily, user: User, jti: str) -> TokenPair:

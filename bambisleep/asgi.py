@@ -11,6 +11,7 @@ django.setup(set_prefix=False)
 from channels.routing import ProtocolTypeRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
 
+from accounts import mail  # noqa: E402
 from bambisleep import __version__  # noqa: E402
 from observability import build, security  # noqa: E402
 from observability.delivery import alerts  # noqa: E402
@@ -24,6 +25,7 @@ expect_known_routes()
 
 refresher.start()
 security.writer.start()
+mail.sender.start()
 if settings.ALERTMANAGER_URL:
     threading.Thread(target=alerts.keep_synced, args=[threading.Event()], name="incidents", daemon=True).start()
 

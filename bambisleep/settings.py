@@ -9,6 +9,7 @@ import os
 import re
 from contextlib import suppress
 from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from environ.fileaware_mapping import FileAwareMapping
 
 from observability.http.docker import bridge_address
+from observability.http.policy import content_security_policy
 from observability.logs import configuration as logging_configuration
 
 django_stubs_ext.monkeypatch()  # lets Django's classes take type arguments at run time
@@ -63,7 +65,6 @@ INSTALLED_APPS = [
     "bambisleep",  # before daphne: its `runserver` listens on PORT
     "observability",
     "observability.delivery",
-    "accounts",
     "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -72,6 +73,12 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "axes",
+    "accounts",  # after allauth and axes: its admin takes the place of theirs
     "django_prometheus",
     "rest_framework",
     "drf_spectacular",
@@ -86,8 +93,11 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.SessionLimitsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "axes.middleware.AxesMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
 ]
 
@@ -139,12 +149,55 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"
 CSRF_FAILURE_VIEW = "observability.problems.csrf_failure"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
+CSRF_COOKIE_HTTPONLY = True  # forms carry the token; no script needs it
+MESSAGE_STORAGE = "bambisleep.message_storage.Storage"
 X_FRAME_OPTIONS = "DENY"
 
 # Bodies above this are refused before they are read (the edge under uvicorn; daphne buffers first, so there nginx's
 # client_max_body_size is what holds it).
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=1_048_576)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+# --- Headers ---------------------------------------------------------------------------------------------------------
+
+# Nothing is loaded but from the site itself, and nothing inline runs: no template holds a script or a style, so no
+# nonce is needed. The edge adds these to every response that does not set its own (observability/http/headers.py).
+CONTENT_SECURITY_POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self'",
+    "font-src": "'self'",
+    "media-src": "'self'",
+    "connect-src": "'self'",
+    "manifest-src": "'self'",
+    "form-action": "'self'",
+    "frame-ancestors": "'none'",
+    "base-uri": "'none'",
+    "object-src": "'none'",
+    **({"upgrade-insecure-requests": ""} if HTTPS else {}),
+}
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": content_security_policy(CONTENT_SECURITY_POLICY),
+    "Permissions-Policy": ", ".join(
+        [f"{feature}=()" for feature in ("camera", "display-capture", "geolocation", "microphone", "midi", "usb")]
+        + ["payment=()", "accelerometer=()", "gyroscope=()", "magnetometer=()", "xr-spatial-tracking=()"]
+        + [f"{feature}=(self)" for feature in ("autoplay", "fullscreen", "picture-in-picture")]
+        + [f"publickey-credentials-{what}=(self)" for what in ("create", "get")]
+    ),
+    "Referrer-Policy": SECURE_REFERRER_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": X_FRAME_OPTIONS,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",  # what may be kept says so itself
+}
+STRICT_TRANSPORT_SECURITY = f"max-age={SECURE_HSTS_SECONDS}; includeSubDomains; preload"
+
+# Where to report a security problem (mailto: or https:), and until when that holds; see /.well-known/security.txt.
+SECURITY_CONTACT = env.str("SECURITY_CONTACT", default="")
+SECURITY_CONTACT_EXPIRES = env.str("SECURITY_CONTACT_EXPIRES", default="")
 
 # --- Database, cache, sockets ----------------------------------------------------------------------------------------
 
@@ -181,9 +234,9 @@ REDIS_URL = env.str("REDIS_URL", default="")
 if REDIS_URL:
     CACHES = {
         "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "BACKEND": "observability.cache.FailoverCache",
             "LOCATION": REDIS_URL,
-            "OPTIONS": {"socket_timeout": 0.3, "socket_connect_timeout": 0.3},
+            "OPTIONS": {"socket_timeout": 0.3, "socket_connect_timeout": 0.3},  # seconds
         }
     }
 else:
@@ -193,8 +246,8 @@ SESSION_ENGINE = "django.contrib.sessions.backends.db"
 # --- Accounts --------------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["accounts.backends.NameOrEmailBackend"]
-LOGIN_URL = "admin:login"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "accounts.backends.NameOrEmailBackend"]
+LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
@@ -203,7 +256,8 @@ PASSWORD_HASHERS = [
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "accounts.passwords.MaximumLengthValidator"},
+    {"NAME": "accounts.passwords.LeakedPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 SIMPLE_JWT = {
@@ -216,6 +270,94 @@ SIMPLE_JWT = {
     "LEEWAY": 10,  # seconds a clock may be off
     "CHECK_REVOKE_TOKEN": True,  # a changed password ends the tokens given before
 }
+
+# A browser stays signed in while it is used, and never longer than the second limit. The first is the age of a session,
+# which moves with its use (accounts/middleware.py).
+SESSION_COOKIE_AGE = env.int("SESSION_IDLE_HOURS", default=72) * 3600
+SESSION_ABSOLUTE_SECONDS = env.int("SESSION_ABSOLUTE_HOURS", default=24 * 14) * 3600
+# A fresh sign-in is asked for before e-mail address, second factor, sessions or the account itself change.
+FRESH_SIGN_IN_SECONDS = 30 * 60
+# How long an account that is to be deleted can still be had back, by signing in.
+DELETION_GRACE_DAYS = env.int("DELETION_GRACE_DAYS", default=14)
+EMAIL_VERIFICATION_REQUIRED = env.bool("EMAIL_VERIFICATION_REQUIRED", default=False)
+
+ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
+ACCOUNT_FORMS = {
+    "login": "accounts.forms.SignInForm",
+    "signup": "accounts.forms.SignUpForm",
+    "confirm_login_code": "accounts.forms.SignInCodeForm",
+}
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "mandatory" if EMAIL_VERIFICATION_REQUIRED else "optional"
+ACCOUNT_PREVENT_ENUMERATION = "strict"  # an address is nobody's before it is verified; see docs/decisions/addresses.md
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[bambisleep] "
+ACCOUNT_LOGIN_BY_CODE_ENABLED = True
+ACCOUNT_LOGIN_BY_CODE_TIMEOUT = 10 * 60  # seconds (ASVS 6.5.5)
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False  # the other sessions end, this one stays
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = FRESH_SIGN_IN_SECONDS
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_USER_DISPLAY = "accounts.models.display_name"
+# Failed sign-ins are axes' (accounts/lockout.py), so that there is one limiter for one question; these are for mails,
+# codes, and forms. per: the client's network, the account, or what was typed.
+ACCOUNT_RATE_LIMITS = {
+    "login": None,
+    "login_failed": None,
+    "signup": "10/5m/ip,60/h/ip",
+    "request_login_code": "10/5m/ip,10/h/key",
+    "reset_password": "10/5m/ip,10/h/key",
+    "reset_password_from_key": "10/5m/ip",
+    "confirm_email": "1/3m/key",
+    "change_password": "5/m/user",
+    "manage_email": "10/h/user",
+    "reauthenticate": "10/m/user",
+}
+ALLAUTH_RATE_LIMIT_IPV6_PREFIX = 64
+MFA_ADAPTER = "accounts.adapters.SecondFactorAdapter"
+MFA_FORMS = {
+    "authenticate": "accounts.forms.SecondFactorForm",
+    "reauthenticate": "accounts.forms.FreshSecondFactorForm",
+    "authenticate_webauthn": "accounts.forms.SecondFactorPasskeyForm",
+    "reauthenticate_webauthn": "accounts.forms.FreshPasskeyForm",
+    "login_webauthn": "accounts.forms.PasskeySignInForm",
+    "add_webauthn": "accounts.forms.AddPasskeyForm",
+}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "bambisleep"
+MFA_TOTP_TOLERANCE = 1  # steps of 30 s that a clock may be off; each code is good once (accounts/second_factor.py)
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # an unverified address is nobody's, so no owner can be shut out by it
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEBUG
+
+AXES_HANDLER = "accounts.lockout.Handler"
+AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_USERNAME_CALLABLE = "accounts.lockout.account_key"
+AXES_CLIENT_IP_CALLABLE = "accounts.lockout.network"
+AXES_LOCKOUT_CALLABLE = "accounts.lockout.response"
+AXES_ENABLE_ADMIN = False  # accounts/admin.py shows them
+AXES_VERBOSE = False
+
+# --- Mail ------------------------------------------------------------------------------------------------------------
+
+# smtp+tls://user:password@host:587 and the like; development prints mails on the console.
+EMAIL_URL = env.str("EMAIL_URL", default="consolemail://" if DEBUG else "")
+EMAIL_CONFIGURATION = environ.Env.email_url_config(EMAIL_URL or "smtp://localhost:25")  # type: ignore[no-untyped-call]
+EMAIL_HOST = EMAIL_CONFIGURATION.get("EMAIL_HOST") or ""
+EMAIL_PORT = EMAIL_CONFIGURATION.get("EMAIL_PORT") or 25
+EMAIL_HOST_USER = EMAIL_CONFIGURATION.get("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD = EMAIL_CONFIGURATION.get("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS = EMAIL_CONFIGURATION.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = EMAIL_CONFIGURATION.get("EMAIL_USE_SSL", False)
+EMAIL_FILE_PATH = EMAIL_CONFIGURATION.get("EMAIL_FILE_PATH") or ""
+EMAIL_TIMEOUT = 10  # seconds
+EMAIL_BACKEND = "accounts.mail.OutboxBackend"  # stores the mail; a thread hands it on, and again until it is taken
+EMAIL_DELIVERY_BACKEND = EMAIL_CONFIGURATION["EMAIL_BACKEND"]
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="bambisleep@localhost")
 
 # --- JSON API --------------------------------------------------------------------------------------------------------
 
@@ -312,6 +454,16 @@ def contradictions() -> list[str]:
         found.append("MAX_BODY_BYTES must be 1024 or more.")
     if LOG_FORMAT not in {"console", "json"}:
         found.append("LOG_FORMAT is either console or json.")
+    if SECURITY_CONTACT and not re.fullmatch(r"(mailto:|https://)\S+", SECURITY_CONTACT):
+        found.append("SECURITY_CONTACT is an address with its scheme, such as mailto:security@example.org.")
+    try:
+        date.fromisoformat(SECURITY_CONTACT_EXPIRES or "2030-12-31")
+    except ValueError:
+        found.append("SECURITY_CONTACT_EXPIRES is a date, such as 2030-12-31.")
+    if not 0 < SESSION_COOKIE_AGE <= SESSION_ABSOLUTE_SECONDS:
+        found.append("SESSION_IDLE_HOURS is above 0 and no longer than SESSION_ABSOLUTE_HOURS.")
+    if DELETION_GRACE_DAYS < 0:
+        found.append("DELETION_GRACE_DAYS counts days: it cannot be negative.")
     if not re.fullmatch(r"https?://[^/\s]+", PUBLIC_URL):
         found.append("PUBLIC_URL is a scheme and a host, such as https://example.org.")
     return found

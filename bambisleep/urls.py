@@ -3,9 +3,10 @@
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import TemplateView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import AllowAny
 
+from bambisleep import pages
 from observability import exposition, health
 
 admin.site.site_header = admin.site.site_title = "bambisleep"
@@ -23,19 +24,13 @@ urlpatterns = [
         SpectacularAPIView.as_view(permission_classes=[AllowAny], authentication_classes=[]),
         name="schema",
     ),
-    path(
-        "api/docs",
-        SpectacularSwaggerView.as_view(
-            url_name="schema",
-            http_method_names=["get", "head"],
-            permission_classes=[AllowAny],
-            authentication_classes=[],
-        ),
-    ),
+    path("api/docs", pages.ApiDocs.as_view()),
+    path(".well-known/security.txt", pages.security_txt),
     path("admin/", admin.site.urls),
 ]
 
 handler400 = "observability.problems.bad_request"
 handler403 = "observability.problems.permission_denied"
 handler404 = "observability.problems.page_not_found"
+handler429 = "observability.problems.too_many_requests"
 handler500 = "observability.problems.server_error"

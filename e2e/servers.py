@@ -98,11 +98,11 @@ class Server:
 
     def sign_in_to_admin(self, name: str, password: str) -> httpx.Response:
         """Sign in as a browser does, with form, CSRF token and cookies; the admin's home page, if all is well."""
-        form = self.http.get("/admin/login/", params={"next": "/admin/"})
+        form = self.http.get("/admin/login/", params={"next": "/admin/"}, follow_redirects=True)
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)
         assert token, form.text
-        fields = {"csrfmiddlewaretoken": token[1], "username": name, "password": password, "next": "/admin/"}
-        return self.http.post("/admin/login/", data=fields, headers={"Referer": self.url}, follow_redirects=True)
+        fields = {"csrfmiddlewaretoken": token[1], "login": name, "password": password, "next": "/admin/"}
+        return self.http.post("/accounts/login/", data=fields, headers={"Referer": self.url}, follow_redirects=True)
 
     def raw(self, request: bytes, *, seconds: float = 20) -> bytes:
         """Send these very bytes, and return whatever comes back until the server closes; ask it to in `request`.

@@ -40,7 +40,7 @@ def test_it_shows_no_password(blank_installation: Installation) -> None:
 
 def test_it_refuses_another_password(blank_installation: Installation) -> None:
     with blank_installation.serving("start") as server:
-        assert server.sign_in_to_admin("admin", "not the password").url.path == "/admin/login/"
+        assert server.sign_in_to_admin("admin", "not the password").url.path == "/accounts/login/"
 
 
 def test_it_listens_on_loopback_and_the_docker_bridge_alone(blank_installation: Installation) -> None:

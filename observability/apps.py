@@ -14,7 +14,7 @@ class ObservabilityConfig(AppConfig):
 
     def ready(self) -> None:
         """Load them."""
-        from . import build, checks, security  # noqa: F401
+        from . import build, cache, checks, security  # noqa: F401
         from .http import metrics  # noqa: F401
 
         for app in apps.get_app_configs():

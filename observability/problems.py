@@ -35,6 +35,7 @@ class Problem(Exception):
 
     status = 400
     title = ""
+    code = ""  # for programs, where one status has several reasons
     headers: dict[str, str] = {}
 
     def __init__(self, detail: str, *, errors: dict[str, list[str]] | None = None) -> None:
@@ -111,6 +112,13 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler404."""
     return error_response(request, 404, "There is nothing at this address.")
+
+
+def too_many_requests(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """handler429, which allauth calls where one of its limits is reached."""
+    security.record(type="rate_limited", detail=request.path)
+    detail = "That was too often. Wait a while, then try again."
+    return error_response(request, 429, detail, {"Retry-After": "60"})  # seconds: the shortest window of its limits
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -37,8 +37,16 @@ class Pages(LimitOffsetPagination):
     max_limit = 500
 
 
+def pages_of(component: str) -> dict[str, Any]:
+    """The schema of a page of that component's rows."""
+    rows = {"type": "array", "items": {"$ref": f"#/components/schemas/{component}"}}
+    return Pages().get_paginated_response_schema(rows)
+
+
 class DeploymentShown(serializers.ModelSerializer[Deployment]):
     """A deployment as it is stored."""
+
+    url = serializers.CharField(read_only=True, help_text="an address, or empty")
 
     class Meta:
         model = Deployment
@@ -99,6 +107,8 @@ class IncidentChange(serializers.Serializer[Any]):
 class IncidentShown(serializers.ModelSerializer[Incident]):
     """An incident as it is stored."""
 
+    url = serializers.CharField(read_only=True, help_text="an address, or empty")
+
     class Meta:
         model = Incident
         fields = [
@@ -144,7 +154,7 @@ class DeploymentsView(Records):
     @extend_schema(
         operation_id="dora_deployments_list",
         parameters=[*NARROWED, OpenApiParameter("status", str), OpenApiParameter("kind", str)],
-        responses={200: Pages().get_paginated_response_schema({"$ref": "#/components/schemas/DeploymentShown"})},
+        responses={200: pages_of("DeploymentShown")},
     )
     def get(self, request: Request) -> Response:
         """Deployments, last finished first."""
@@ -202,7 +212,7 @@ class IncidentsView(Records):
     @extend_schema(
         operation_id="dora_incidents_list",
         parameters=[*NARROWED, OpenApiParameter("severity", str), OpenApiParameter("open", bool)],
-        responses={200: Pages().get_paginated_response_schema({"$ref": "#/components/schemas/IncidentShown"})},
+        responses={200: pages_of("IncidentShown")},
     )
     def get(self, request: Request) -> Response:
         """Incidents, last started first."""

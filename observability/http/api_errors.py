@@ -30,7 +30,8 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> Response
     request.accepted_renderer, request.accepted_media_type = JSONRenderer(), CONTENT_TYPE
     if isinstance(exception, Problem):
         set_rollback()
-        body = problem_body(exception.status, detail=exception.detail, request_id=request_id, errors=exception.errors)
+        more = {"code": exception.code, "errors": exception.errors}
+        body = problem_body(exception.status, detail=exception.detail, request_id=request_id, **more)
         return Response(body, status=exception.status, headers=exception.headers, content_type=CONTENT_TYPE)
     if isinstance(exception, DATABASE_AWAY):
         set_rollback()

@@ -18,6 +18,7 @@ from .. import security
 from ..problems import problem_body
 from .client import Head
 from .exchange import SCOPE_KEY, UNMATCHED, Exchange, current
+from .headers import StandingHeaders
 from .metrics import IN_PROGRESS
 from .recording import HANG_UP, METHODS, record
 from .routes import SILENT, label
@@ -43,6 +44,7 @@ class Edge:
         self.application = application
         self.proxies: int = settings.TRUSTED_PROXIES
         self.max_body_bytes: int = settings.MAX_BODY_BYTES
+        self.standing = StandingHeaders()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection of any protocol."""
@@ -65,7 +67,15 @@ class Edge:
             IN_PROGRESS.inc()
         failed = False
         multipart = head.content_type is not None and head.content_type[:10].lower() == b"multipart/"
-        watch = Watch(exchange, receive, send, max_body_bytes=self.max_body_bytes, multipart=multipart)
+        watch = Watch(
+            exchange,
+            receive,
+            send,
+            max_body_bytes=self.max_body_bytes,
+            multipart=multipart,
+            scheme=scope["scheme"],
+            standing=self.standing,
+        )
         try:
             self._inspect(scope, head, exchange)
             if exchange.refused is None:

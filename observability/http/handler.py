@@ -66,8 +66,8 @@ class Handler(ASGIHandler):
             response = error_response(request, 400, "This site is not served under that host name.")
         else:
             response = await super().get_response_async(request)
-        if settings.DEBUG and response.status_code in TECHNICAL_PAGES and speaks_json(request):
-            response = _for_clients(request, response)
+        if settings.DEBUG and response.status_code in TECHNICAL_PAGES:
+            response = _for_clients(request, response) if speaks_json(request) else _for_developers(response)
         exchange = exchange_of(request)
         if exchange:
             exchange.user_id = _known_user_id(request)
@@ -88,6 +88,12 @@ def _for_clients(request: HttpRequest, response: HttpResponseBase) -> HttpRespon
     if response.headers.get("Content-Type") == CONTENT_TYPE:
         return response
     return error_response(request, response.status_code, "")
+
+
+def _for_developers(response: HttpResponseBase) -> HttpResponseBase:
+    """Django's own technical pages hold inline styles and scripts; they exist in development only."""
+    response.headers.setdefault("Content-Security-Policy", "default-src 'unsafe-inline'; frame-ancestors 'none'")
+    return response
 
 
 def _known_user_id(request: HttpRequest) -> int | None:

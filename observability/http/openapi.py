@@ -14,8 +14,17 @@ PROBLEM = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
+        "code": {"type": "string", "description": "Which reason it is, where one status has several."},
         "request_id": {"type": "string"},
-        "errors": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+        "errors": {
+            "type": "object",
+            "additionalProperties": {
+                "oneOf": [
+                    {"type": "array", "items": {"type": "string"}, "description": "What is wrong with the field."},
+                    {"type": "object", "description": "Of a list: what is wrong with an entry, by its index."},
+                ]
+            },
+        },
     },
 }
 COMMON = {
@@ -26,6 +35,7 @@ COMMON = {
     "406": "No acceptable representation.",
     "413": "The request is too large.",
     "415": "The body's media type is not supported.",
+    "429": "Too many attempts. Retry-After says for how long.",
     "503": "Something that is needed does not answer. Try again later.",
 }
 
@@ -40,6 +50,7 @@ class ProblemAutoSchema(AutoSchema):
             problem = ResolvedComponent("Problem", ResolvedComponent.SCHEMA, PROBLEM, object="Problem")  # type: ignore[no-untyped-call]
             self.registry.register_on_missing(problem)
             content = {"application/problem+json": {"schema": problem.ref}}
-            for status, description in COMMON.items():
+            of_a_row = {"404": "There is no such row."} if "{" in self.path else {}
+            for status, description in {**COMMON, **of_a_row}.items():
                 operation["responses"].setdefault(status, {"description": description, "content": content})
         return operation

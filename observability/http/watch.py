@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import security
 from .exchange import Exchange
+from .headers import StandingHeaders
 from .traversal import file_name_climbs
 
 Message = MutableMapping[str, Any]
@@ -22,18 +23,30 @@ class Watch:
         max_body_bytes: a body that grows larger is cut off; the application sees a client that left, and the edge
             answers 413.
         multipart: whether the body is a form that may name files.
+        scheme: by which the client came, "http" or "https".
+        standing: the headers that every response carries.
     """
 
-    __slots__ = ("_exchange", "_max_body_bytes", "_multipart", "_receive", "_send")
+    __slots__ = ("_exchange", "_max_body_bytes", "_multipart", "_receive", "_scheme", "_send", "_standing")
 
     def __init__(
-        self, exchange: Exchange, receive: Receive, send: Send, *, max_body_bytes: int, multipart: bool
+        self,
+        exchange: Exchange,
+        receive: Receive,
+        send: Send,
+        *,
+        max_body_bytes: int,
+        multipart: bool,
+        scheme: str,
+        standing: StandingHeaders,
     ) -> None:
         self._exchange = exchange
         self._receive = receive
         self._send = send
         self._max_body_bytes = max_body_bytes
         self._multipart = multipart
+        self._scheme = scheme
+        self._standing = standing
 
     async def receive(self) -> Message:
         """The next message from the client, within the limits."""
@@ -52,12 +65,13 @@ class Watch:
         return DISCONNECT if exchange.refused else message
 
     async def send(self, message: Message) -> None:
-        """Pass a message on to the client, with the request id, and note how far the response has come."""
+        """Pass a message on to the client, with the headers that every response has; note how far the response is."""
         exchange = self._exchange
         if message["type"] == "http.response.start":
             exchange.status = message["status"]
             exchange.first_byte = perf_counter()
-            headers = [*message["headers"], (b"x-request-id", exchange.request_id.encode())]
+            headers = self._standing.added_to(message["headers"], scheme=self._scheme)
+            headers.append((b"x-request-id", exchange.request_id.encode()))
             await self._send({**message, "headers": headers})
             return
         await self._send(message)

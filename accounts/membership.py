@@ -1,0 +1,60 @@
+"""Who may see members' content, until when, and why.
+
+A user may have several memberships at once, of staff and of a subscription; one that is in force is enough.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from . import signals
+from .models import Membership, User
+
+
+def may_see_members_content(user: Any, at: datetime | None = None) -> bool:
+    """Whether `user` (who may be anonymous) may see members' content at that moment, by default now."""
+    if not isinstance(user, User) or not user.is_active:
+        return False
+    return Membership.objects.filter(user=user).current(at or timezone.now()).exists()
+
+
+def give(*, user: User, by: User | None, reason: str, until: datetime | None = None) -> Membership:
+    """Give a membership by word of staff.
+
+    Args:
+        reason: why, for whoever asks later.
+        until: when it ends; None: when it is ended.
+
+    Raises:
+        ValidationError: where the reason is missing, or the end has passed.
+    """
+    membership = Membership(
+        user=user, source=Membership.Source.STAFF, given_by=by, reason=reason.strip(), ends_at=until
+    )
+    with transaction.atomic():
+        membership.full_clean()
+        membership.save()
+    announce(user_id=user.pk)
+    return membership
+
+
+def end(membership: Membership, *, at: datetime | None = None) -> bool:
+    """End a membership now, or at `at`.
+
+    Returns:
+        Whether it was in force still.
+    """
+    moment = at or timezone.now()
+    changed = (
+        Membership.objects.filter(pk=membership.pk).current(moment).update(ends_at=moment, updated_at=timezone.now())
+    )
+    if changed:
+        announce(user_id=membership.user_id)
+    return bool(changed)
+
+
+def announce(*, user_id: int) -> None:
+    """Tell whoever holds a connection open that a membership of that user has changed."""
+    signals.access_changed.send(sender=Membership, user_id=user_id, reason="membership")

@@ -1,0 +1,52 @@
+"""What each room knows about a person: where it is exported from, and how it is erased.
+
+A room that keeps personal data registers both in its `AppConfig.ready`:
+
+    personal_data.register("payments", export=payments_of, erase=anonymise_payments)
+
+`export(user)` returns what goes into the JSON file; `erase(user)` deletes or anonymises, before the user's row goes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+
+from .models import User
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """Something that keeps personal data, under the name by which it stands in the export."""
+
+    name: str
+    export: Callable[[User], Any]
+    erase: Callable[[User], None]
+
+
+KEEPERS: dict[str, Keeper] = {}
+
+
+def register(name: str, *, export: Callable[[User], Any], erase: Callable[[User], None]) -> None:
+    """Have `name` exported and erased with every account.
+
+    Raises:
+        ValueError: where the name is taken.
+    """
+    if name in KEEPERS:
+        raise ValueError(f"{name} is registered twice.")
+    KEEPERS[name] = Keeper(name, export, erase)
+
+
+def export(user: User, *, at: datetime | None = None) -> dict[str, Any]:
+    """Everything that is kept about a user, for a JSON file."""
+    exported_at = (at or timezone.now()).isoformat()
+    return {"exported_at": exported_at, **{keeper.name: keeper.export(user) for keeper in KEEPERS.values()}}
+
+
+def erase(user: User) -> None:
+    """Have every keeper erase, the account's own last."""
+    for keeper in reversed(KEEPERS.values()):
+        keeper.erase(user)

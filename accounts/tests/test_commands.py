@@ -1,0 +1,76 @@
+"""manage.py erase_accounts and unlock_account."""
+
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from axes.models import AccessFailureLog
+from django.core.management import call_command
+from django.utils import timezone
+
+from accounts import personal_data
+from accounts.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+def wish(user: User, *, days_ago: int) -> None:
+    User.objects.filter(pk=user.pk).update(deletion_requested_at=timezone.now() - timedelta(days=days_ago))
+
+
+def test_accounts_past_their_grace_are_erased_and_no_others(member: User, staff: User) -> None:
+    wish(member, days_ago=15)
+    wish(staff, days_ago=13)
+
+    assert "1 accounts" in run("erase_accounts")
+    assert list(User.objects.all()) == [staff]
+
+
+def test_a_dry_run_erases_nobody(member: User) -> None:
+    wish(member, days_ago=15)
+
+    assert f"would erase account {member.pk}" in run("erase_accounts", "--dry-run")
+    assert User.objects.exists()
+
+
+def test_where_one_room_cannot_erase_the_account_stays_whole(member: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot(user: User) -> None:
+        User.objects.filter(pk=user.pk).update(first_name="half erased")
+        raise RuntimeError
+
+    monkeypatch.setattr(personal_data, "KEEPERS", dict(personal_data.KEEPERS))
+    personal_data.register("another", export=lambda user: None, erase=cannot)
+    wish(member, days_ago=15)
+
+    with pytest.raises(RuntimeError):
+        run("erase_accounts")
+
+    member.refresh_from_db()
+    assert member.first_name == ""
+
+
+def test_a_room_that_registers_is_exported_and_erased(member: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    erased: list[str] = []
+    monkeypatch.setattr(personal_data, "KEEPERS", dict(personal_data.KEEPERS))
+    personal_data.register("room", export=lambda user: {"of": user.username}, erase=lambda u: erased.append(u.username))
+    wish(member, days_ago=15)
+
+    assert personal_data.export(member)["room"] == {"of": "mara"}
+    run("erase_accounts")
+    assert erased == ["mara"]
+    with pytest.raises(ValueError, match="registered twice"):
+        personal_data.register("room", export=str, erase=print)
+
+
+@pytest.mark.parametrize("written", ["mara", "MARA", "mara@example.org"])
+def test_an_account_is_unlocked_by_name_or_address(member: User, written: str) -> None:
+    AccessFailureLog.objects.create(username="mara", path_info="/auth/login")
+
+    assert run("unlock_account", written) == "mara: 1 failures forgotten\n"
+    assert not AccessFailureLog.objects.exists()

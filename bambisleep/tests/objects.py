@@ -1,0 +1,108 @@
+"""Real objects for the permission matrix: what a route's arguments name, belonging to one member where they can."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from allauth.account.utils import user_pk_to_url_str
+from allauth.mfa.webauthn.internal.auth import WebAuthn
+from allauth.usersessions.models import UserSession
+from axes.models import AccessFailureLog
+from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model
+from django.utils import timezone
+from fido2.cose import ES256
+from fido2.webauthn import (
+    AttestationObject,
+    AttestedCredentialData,
+    AuthenticatorAttestationResponse,
+    AuthenticatorData,
+    CollectedClientData,
+    RegistrationResponse,
+)
+
+from accounts import tokens
+from accounts.models import OutgoingMail, User
+from bambisleep.tests.routes import Route
+from observability.delivery.models import DeployedCommit, Deployment, Incident, Pipeline
+from observability.models import FactSample, SecurityEvent
+
+
+@dataclass(slots=True)
+class Objects:
+    """One object of each model, and the values of the arguments that are no object."""
+
+    owner: User
+    deployment: Deployment
+    incident: Incident
+    values: dict[str, str] = field(default_factory=dict)
+
+    def of(self, route: Route) -> dict[str, str]:
+        """A value for each of the route's arguments."""
+        values = dict(self.values)
+        if route.model is not None:
+            values["object_id"] = values["id"] = str(_one(route.model, self.owner).pk)
+        elif "incidents" in route.template:
+            values["pk"] = str(self.incident.pk)
+        elif "deployments" in route.template:
+            values["pk"] = str(self.deployment.pk)
+        return {name: values[name] for name in route.arguments}
+
+
+def objects_of(*, owner: User) -> Objects:
+    """Make them."""
+    now = timezone.now()
+    service = {"service": "web", "environment": "production"}
+    Pipeline.objects.create(**service)
+    deployment = Deployment.objects.create(**service, version="1", external_id="1", status="succeeded", finished_at=now)
+    DeployedCommit.objects.create(**service, deployment=deployment, sha="a" * 40, authored_at=now - timedelta(days=1))
+    incident = Incident.objects.create(**service, title="Slow", started_at=now)
+    EmailAddress.objects.create(user=owner, email=owner.email, verified=True, primary=True)
+    key = WebAuthn.add(owner, "Key ring", _passkey()).instance
+    Group.objects.create(name="Editors")
+    owner.memberships.create(source="staff", reason="A test reader")
+    AccessFailureLog.objects.create(username=owner.username, ip_address="203.0.113.7", path_info="/auth/login")
+    OutgoingMail.objects.create(recipients=[owner.email], sender="site@example.org", subject="Hello", body="Hello")
+    UserSession.objects.get_or_create(user=owner, session_key="a" * 32, defaults={"ip": "203.0.113.7"})
+    SecurityEvent.objects.create(at=now, type="invalid_token", user=owner)
+    FactSample.objects.get_or_create(fact="users", defaults={"checked_at": now})
+    tokens.issue(owner)
+    values = {
+        "app_label": "accounts",
+        "url": "nothing-here/",
+        "content_type_id": str(ContentType.objects.get_for_model(User).pk),
+        "object_id": str(owner.pk),
+        "pk": str(key.pk),
+        "key": "a-key-that-was-never-sent",
+        "uidb36": user_pk_to_url_str(owner),
+    }
+    return Objects(owner, deployment, incident, values)
+
+
+def _passkey() -> dict[str, Any]:
+    """What a browser sends when it has made a passkey; its key is nobody's."""
+    public_key = ES256({1: 2, 3: -7, -1: 1, -2: b"x" * 32, -3: b"y" * 32})
+    made = AttestedCredentialData.create(b"\0" * 16, b"credential-of-tests", public_key)
+    flags = AuthenticatorData.FLAG.UP | AuthenticatorData.FLAG.UV | AuthenticatorData.FLAG.AT
+    attested = AuthenticatorData.create(sha256(b"testserver").digest(), flags, 1, made)
+    client_data = CollectedClientData.create("webauthn.create", b"challenge", "https://testserver")
+    response = AuthenticatorAttestationResponse(
+        client_data=client_data, attestation_object=AttestationObject.create("none", attested, {})
+    )
+    registration = RegistrationResponse(raw_id=made.credential_id, response=response)
+    return {**dict(registration), "clientExtensionResults": {"credProps": {"rk": True}}}
+
+
+def _one(model: type[Model], owner: User) -> Any:
+    """One object of a model: the owner's, where it belongs to somebody."""
+    if model is User:
+        return owner
+    rows = model._default_manager.all()
+    if any(one.name == "user" and one.many_to_one for one in model._meta.get_fields()):
+        rows = rows.filter(user=owner)
+    found = rows.first()
+    assert found is not None, f"The matrix needs a {model.__name__} that belongs to {owner}: make one in objects.py."
+    return found

@@ -1,0 +1,88 @@
+"""What the site asks a browser to keep, and where it sends one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+
+PASSWORD = "a long enough phrase"
+PRODUCTION = {
+    "DJANGO_SETTINGS_MODULE": "bambisleep.settings",
+    "DEBUG": "false",
+    "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "ALLOWED_HOSTS": "members.example",
+}
+ASK = """
+import django
+django.setup()
+from django.test import Client
+from django.conf import settings
+from bambisleep.message_storage import GuardedCookie
+answer = Client().get("/accounts/login/", secure=True, headers={"host": "members.example"})
+for cookie in answer.cookies.values():
+    print(cookie.OutputString())
+print(settings.SESSION_COOKIE_NAME, settings.SESSION_COOKIE_SECURE, settings.SESSION_COOKIE_HTTPONLY)
+print(GuardedCookie.cookie_name, settings.STRICT_TRANSPORT_SECURITY)
+"""
+
+
+def test_in_production_every_cookie_is_of_this_host_alone_and_of_tls(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), **PRODUCTION}
+    (tmp_path / "static").mkdir()
+    root = Path(__file__).resolve().parents[2]
+    manage = [sys.executable, "manage.py"]
+    for command in (["collectstatic", "--noinput", "-v0"], ["migrate", "-v0"]):
+        subprocess.run([*manage, *command], cwd=root, env=environment, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    csrf, session, rest = done.stdout.strip().splitlines()[-3:]
+    assert csrf.startswith("__Host-csrftoken=")
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(csrf.split("; "))
+    assert "Domain" not in csrf
+    assert session == "__Host-sessionid True True"
+    assert rest == "__Host-messages max-age=31536000; includeSubDomains; preload"
+
+
+@pytest.mark.django_db
+def test_the_sessions_cookie_is_no_scripts_business(member: User) -> None:
+    answer = Client().post("/accounts/login/", {"login": member.username, "password": PASSWORD})
+    cookie = answer.cookies["sessionid"]
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    assert cookie["path"] == "/"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "target",
+    ["https://elsewhere.example/", "//elsewhere.example/", "/\\elsewhere.example", "javascript:alert(1)", "https:///x"],
+)
+def test_signing_in_and_out_leads_to_no_other_site(member: User, target: str) -> None:
+    for path in ("/accounts/login/", "/accounts/logout/"):
+        client = Client()
+        if path == "/accounts/logout/":
+            client.force_login(member, backend="accounts.backends.NameOrEmailBackend")
+        fields = {"login": member.username, "password": PASSWORD, "next": target}
+        answer = client.post(path, fields, query_params={"next": target})
+        assert answer.status_code == 302
+        assert answer["Location"] == "/"
+
+
+@pytest.mark.django_db
+def test_whoever_is_signed_in_is_sent_to_no_other_site_either(member: User) -> None:
+    client = Client()
+    client.force_login(member, backend="accounts.backends.NameOrEmailBackend")
+    answer = client.get("/accounts/login/", {"next": "https://elsewhere.example/"})
+    assert (answer.status_code, answer["Location"]) == (302, "/")

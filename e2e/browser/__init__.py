@@ -1,0 +1,1 @@
+"""Stories that people live through, in a real Chromium."""
