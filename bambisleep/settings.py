@@ -8,7 +8,6 @@ start and says which (the end of this module).
 import os
 import re
 from contextlib import suppress
-from datetime import timedelta
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
