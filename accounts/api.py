@@ -11,6 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from observability.http.openapi import link
+
 from . import sessions, sign_in
 from .models import User
 
@@ -68,6 +70,12 @@ class Account(serializers.ModelSerializer[User]):
         read_only_fields = fields
 
 
+SIGNED_IN = {
+    "refresh": link("auth_refresh_create", requestBody={"refresh": "$response.body#/refresh"}),
+    "sign_out": link("auth_logout_create", requestBody={"refresh": "$response.body#/refresh"}),
+}
+
+
 class OpenView(APIView):
     """A view that whoever has no token yet may call. A body that cannot be read is a failed attempt too."""
 
@@ -91,6 +99,14 @@ class RegisterView(OpenView):
     """Open an account."""
 
     attempt_type = "register"
+    links = {
+        "POST": {
+            "sign_in": link(
+                "auth_login_create",
+                requestBody={"username": "$request.body#/username", "password": "$request.body#/password"},
+            )
+        }
+    }
 
     @extend_schema(request=Registration, responses={201: Account}, auth=[])
     def post(self, request: Request) -> Response:
@@ -103,6 +119,7 @@ class LoginView(OpenView):
     """Sign in."""
 
     attempt_type = "login"
+    links = {"POST": SIGNED_IN}
 
     @extend_schema(request=Credentials, responses={200: Tokens}, auth=[])
     def post(self, request: Request) -> Response:
@@ -118,6 +135,7 @@ class RefreshView(OpenView):
     """Stay signed in."""
 
     attempt_type = "jwt"
+    links = {"POST": SIGNED_IN}
 
     @extend_schema(request=RefreshRequest, responses={200: Tokens}, auth=[])
     def post(self, request: Request) -> Response:

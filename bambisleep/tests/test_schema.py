@@ -4,12 +4,15 @@ schemathesis draws requests from the document, valid and not, and every answer m
 """
 
 from io import StringIO
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 import schemathesis
+from axes.models import AccessFailureLog
+from django.core.cache import cache
 from django.core.management import call_command
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, Phase, given, settings
@@ -20,6 +23,7 @@ from schemathesis.generation import GenerationMode
 from accounts import tokens
 from accounts.models import User
 from bambisleep.tests.client import Answer, AsgiClient
+from observability.delivery import deployments, incidents
 from observability.delivery import tokens as deploy_tokens
 
 pytestmark = pytest.mark.django_db
@@ -118,6 +122,67 @@ def test_every_answer_is_one_that_it_promises(
     hold()
 
     assert answered
+
+
+def test_what_its_links_lead_to_answers_as_promised(asgi: AsgiClient, schema: Any, member: User) -> None:
+    """Accounts and records made by one operation are what the next one is asked about."""
+    load_all_checks()
+    checks = CHECKS.get_by_names(CHECKED)
+    deploy_token = deploy_tokens.issue(name="ci", scopes=["deployments:write", "incidents:write", "read"])[1]
+    deployment = deployments.record(service="web", environment="production", version="1").deployment
+    incidents.open_incident(service="web", environment="production", title="Slow pages", deployment=deployment)
+    numbers = count()
+    followed: set[str] = set()
+    succeeded: set[str] = set()
+
+    class Workflow(schema.as_state_machine()):  # type: ignore[misc]
+        def setup(self) -> None:
+            cache.clear()  # the limits on signing up and in are not what this is about
+            AccessFailureLog.objects.all().delete()
+
+        def step(self, input: Any) -> Any:
+            output = super().step(input)
+            if input.transition is not None and input.is_applied:
+                followed.add(input.transition.id)
+                if output.response.status_code < 300:
+                    succeeded.add(input.transition.id.partition("] ")[2])
+            return output
+
+        def before_call(self, case: Any) -> None:
+            if case.operation.label == "POST /auth/register":  # in words that are taken, so that there are accounts
+                name = f"visitor-{next(numbers)}"
+                case.body = {"username": name, "email": f"{name}@example.org", "password": "a long enough phrase"}
+
+        def call(self, case: Any, **kwargs: Any) -> Response:
+            sent = requests.Request(**_arguments(case)).prepare()
+            secured = {name for way in case.operation.definition.raw.get("security", []) for name in way}
+            access = tokens.issue(member).access if "bearer" in secured and "/auth/" in case.path else None
+            answer = _send(asgi, sent, access or (deploy_token if secured else None))
+            return _response(answer, sent)
+
+        def validate_response(self, response: Response, case: Any, **kwargs: Any) -> None:
+            case.validate_response(response, checks=checks)
+
+    Workflow.run(settings=settings(BOUNDED, max_examples=80, stateful_step_count=15))
+
+    assert followed >= {  # the document's own; schemathesis finds a few more
+        "GET /dora/deployments -> [200] change -> PATCH /dora/deployments/{id}",
+        "GET /dora/deployments -> [200] read -> GET /dora/deployments/{id}",
+        "GET /dora/incidents -> [200] change -> PATCH /dora/incidents/{id}",
+        "GET /dora/incidents -> [200] read -> GET /dora/incidents/{id}",
+        "POST /auth/login -> [200] refresh -> POST /auth/refresh",
+        "POST /auth/login -> [200] sign_out -> POST /auth/logout",
+        "POST /auth/refresh -> [200] refresh -> POST /auth/refresh",
+        "POST /auth/refresh -> [200] sign_out -> POST /auth/logout",
+        "POST /auth/register -> [201] sign_in -> POST /auth/login",
+    }
+    assert succeeded >= {
+        "read -> GET /dora/deployments/{id}",
+        "read -> GET /dora/incidents/{id}",
+        "refresh -> POST /auth/refresh",
+        "sign_in -> POST /auth/login",
+        "sign_out -> POST /auth/logout",
+    }
 
 
 @pytest.mark.parametrize(("path", "method"), [each for each in OPERATIONS if each[0].startswith("/auth/")])

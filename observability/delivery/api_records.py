@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
+from ..http.openapi import link
 from . import deployments, incidents
 from .entries import DeploymentEntry
 from .models import Deployment, Incident, Scope, Severity, Status
@@ -150,6 +151,12 @@ class DeploymentsView(Records):
     """All deployments."""
 
     scopes = {"POST": Scope.DEPLOYMENTS_WRITE}
+    links = {
+        "GET": {
+            "read": link("dora_deployments_read", parameters={"id": "$response.body#/results/0/id"}),
+            "change": link("dora_deployments_change", parameters={"id": "$response.body#/results/0/id"}),
+        }
+    }
 
     @extend_schema(
         operation_id="dora_deployments_list",
@@ -208,6 +215,12 @@ class IncidentsView(Records):
     """All incidents."""
 
     scopes = {"POST": Scope.INCIDENTS_WRITE}
+    links = {
+        "GET": {
+            "read": link("dora_incidents_read", parameters={"id": "$response.body#/results/0/id"}),
+            "change": link("dora_incidents_change", parameters={"id": "$response.body#/results/0/id"}),
+        }
+    }
 
     @extend_schema(
         operation_id="dora_incidents_list",

@@ -40,8 +40,20 @@ COMMON = {
 }
 
 
+def link(operation_id: str, **found: Any) -> dict[str, Any]:
+    """Which operation a successful answer leads to, and with what (OpenAPI's link object).
+
+    A view names them as `links = {"POST": {"read": link("rows_read", parameters={"id": "$response.body#/id"})}}`.
+
+    Args:
+        operation_id: of the operation that may follow.
+        found: `parameters` or `requestBody`, as runtime expressions.
+    """
+    return {"operationId": operation_id, **found}
+
+
 class ProblemAutoSchema(AutoSchema):
-    """drf-spectacular's, with the errors that any operation may answer."""
+    """drf-spectacular's, with the errors that any operation may answer, and the links that its view names."""
 
     def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
         """The operation object, with problem responses added where it declares none of its own."""
@@ -51,6 +63,10 @@ class ProblemAutoSchema(AutoSchema):
             self.registry.register_on_missing(problem)
             content = {"application/problem+json": {"schema": problem.ref}}
             of_a_row = {"404": "There is no such row."} if "{" in self.path else {}
+            links = getattr(self.view, "links", {}).get(self.method)
+            for status, answer in operation["responses"].items():
+                if links and status.startswith("2"):
+                    answer["links"] = links
             for status, description in {**COMMON, **of_a_row}.items():
                 operation["responses"].setdefault(status, {"description": description, "content": content})
         return operation
