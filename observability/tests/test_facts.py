@@ -105,7 +105,7 @@ def test_only_one_process_at_a_time_refreshes(only: Any) -> None:
 
     only(sound)
     now = timezone.now()
-    FactRefresh.objects.create(pk=1, lease_until=now + timedelta(seconds=5), due_at=now)
+    FactRefresh.objects.create(pk=1, lease_until=now + timedelta(minutes=5), due_at=now)
     assert not refresh.refresh()
     assert FactRefresh.objects.get().requested == 1
     assert not FactSample.objects.exists()

@@ -58,7 +58,6 @@ class TestRecord:
     @pytest.mark.parametrize(
         ("values", "field"),
         [
-            ({"finished_at": timezone.now() + timedelta(minutes=6)}, "finished_at"),
             ({"started_at": NOON + timedelta(days=2)}, "finished_at"),
             ({"status": "done"}, "status"),
             ({"kind": "sudden"}, "kind"),
@@ -72,6 +71,12 @@ class TestRecord:
         with pytest.raises(InvalidDeployment) as caught:
             told(1, **values)
         assert field in (caught.value.errors or {})
+        assert not Deployment.objects.exists()
+
+    def test_it_refuses_an_end_more_than_five_minutes_ahead(self) -> None:
+        with pytest.raises(InvalidDeployment) as caught:
+            told(1, finished_at=timezone.now() + timedelta(minutes=6))
+        assert "finished_at" in (caught.value.errors or {})
         assert not Deployment.objects.exists()
 
 
