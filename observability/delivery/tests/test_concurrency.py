@@ -59,7 +59,7 @@ def tell(number: int) -> str:
 
 
 def post(number: int, token: str) -> Answer:
-    """The same over HTTP."""
+    """The same over HTTP; what finds no free connection is told again, as pipelines do after a 503."""
     body = {
         "service": "web",
         "version": f"1.{number}",
@@ -67,7 +67,13 @@ def post(number: int, token: str) -> Answer:
         "deployed_at": (NOON + timedelta(hours=number)).isoformat(),
         "commits": [{"sha": each.sha, "authored_at": each.authored_at.isoformat()} for each in commits_of(number)],
     }
-    return AsgiClient().post("/dora/deployments", json=body, headers={"Authorization": f"Bearer {token}"})
+    deadline = time.monotonic() + 60
+    while True:
+        answer = AsgiClient().post("/dora/deployments", json=body, headers={"Authorization": f"Bearer {token}"})
+        if answer.status != 503 or time.monotonic() > deadline:
+            return answer
+        assert answer.headers["retry-after"]
+        time.sleep(0.5)
 
 
 def at_once(callers: int, act: Callable[[int], Any]) -> list[Any]:
