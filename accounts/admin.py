@@ -18,7 +18,7 @@ from django.utils import timezone
 from observability.admin import ReadOnly
 
 from . import lockout, membership, sessions
-from .forms import GiveMembershipForm
+from .forms import GiveMembershipForm, lies_ahead
 from .models import Membership, OutgoingMail, RefreshFamily, User
 
 for model in (
@@ -31,6 +31,7 @@ for model in (
         admin.site.unregister(model)
 
 
+RIGHTS = ["is_staff", "is_superuser", "groups", "user_permissions"]
 FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 
@@ -71,6 +72,20 @@ class AccountAdmin(Confirmed, UserAdmin[User]):
     readonly_fields = ["last_login", "date_joined", "deletion_requested_at"]
     add_fieldsets = ((None, {"fields": ("username", "email", "usable_password", "password1", "password2")}),)
     actions = ["sign_out_everywhere", "unlock", "deactivate", "activate", "give_membership"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """What a person may do is for superusers to say."""
+        fixed = [*super().get_readonly_fields(request, obj)]
+        return fixed if _staff(request).is_superuser else [*fixed, *RIGHTS]
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Staff are changed, and given new passwords, by superusers alone."""
+        theirs = obj is None or not (obj.is_staff or obj.is_superuser) or _staff(request).is_superuser
+        return theirs and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Nobody: accounts are erased by `manage.py erase_accounts`, with all that is kept elsewhere."""
+        return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         """With what the list shows of other tables, in the one query."""
@@ -133,7 +148,8 @@ class AccountAdmin(Confirmed, UserAdmin[User]):
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         """Change a user's password, and end every sign-in made with the former one."""
-        before = User.objects.filter(pk=id).values_list("password", flat=True).first() if id.isdigit() else None
+        is_number = id.isascii() and id.isdigit() and len(id) < 19
+        before = User.objects.filter(pk=id).values_list("password", flat=True).first() if is_number else None
         response: HttpResponse = super().user_change_password(request, id, form_url)
         user = User.objects.filter(pk=id).exclude(password=before).first() if before is not None else None
         if user is not None:
@@ -146,7 +162,7 @@ class AccountAdmin(Confirmed, UserAdmin[User]):
         """End every session of the accounts."""
         page = self.confirmed(request, queryset, button="Sign out", question="Sign out everywhere?")
         if page is None:
-            for user in queryset:
+            for user in _changeable(request, queryset):
                 sessions.end_all(user, reason="signed_out")
                 self.log_change(request, user, "Signed out everywhere.")
                 messages.success(request, f"{user} is signed out everywhere.")
@@ -165,7 +181,7 @@ class AccountAdmin(Confirmed, UserAdmin[User]):
         """Keep the accounts from signing in, and sign them out at once."""
         page = self.confirmed(request, queryset, button="Deactivate", question="Deactivate these accounts?")
         if page is None:
-            for user in queryset.exclude(pk=_staff(request).pk):
+            for user in _changeable(request, queryset).exclude(pk=_staff(request).pk):
                 User.objects.filter(pk=user.pk).update(is_active=False, updated_at=timezone.now())
                 sessions.end_all(user, reason="deactivated")
                 self.log_change(request, user, "Deactivated.")
@@ -177,7 +193,7 @@ class AccountAdmin(Confirmed, UserAdmin[User]):
     @admin.action(description="Activate", permissions=["change"])
     def activate(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         """Let the accounts sign in."""
-        for user in queryset:
+        for user in _changeable(request, queryset):
             User.objects.filter(pk=user.pk).update(is_active=True, updated_at=timezone.now())
             self.log_change(request, user, "Activated.")
             messages.success(request, f"{user} may sign in.")
@@ -206,6 +222,11 @@ class AccountAdmin(Confirmed, UserAdmin[User]):
 def _staff(request: HttpRequest) -> User:
     """Whoever is signed in to the admin."""
     return cast(User, request.user)
+
+
+def _changeable(request: HttpRequest, users: QuerySet[User]) -> QuerySet[User]:
+    """Those that whoever is signed in may change: staff only for superusers."""
+    return users if _staff(request).is_superuser else users.filter(is_staff=False, is_superuser=False)
 
 
 def _number(rows: QuerySet[Any], group: str) -> Any:
@@ -248,8 +269,10 @@ class MembershipAdmin(Confirmed, admin.ModelAdmin[Membership]):
         membership.announce(user_id=obj.user_id)
 
     def get_form(self, request: HttpRequest, obj: Membership | None = None, change: bool = False, **more: Any) -> Any:
-        """With the reason required."""
+        """With the reason required, and an end that lies ahead."""
         form = super().get_form(request, obj, change, **more)
+        if "ends_at" in form.base_fields:
+            form.base_fields["ends_at"].validators = [*form.base_fields["ends_at"].validators, lies_ahead]
         if "reason" in form.base_fields:
             form.base_fields["reason"].required = True
         return form

@@ -1,8 +1,17 @@
 """allauth's forms, held to this house's limits, and counting what they refuse."""
 
-from typing import Any
+import struct
+from datetime import datetime
+from typing import Any, cast
 
-from allauth.account.forms import ConfirmLoginCodeForm, LoginForm, SignupForm
+from allauth.account.forms import (
+    ChangePasswordForm,
+    ConfirmLoginCodeForm,
+    LoginForm,
+    RequestLoginCodeForm,
+    ResetPasswordForm,
+    SignupForm,
+)
 from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
@@ -14,6 +23,7 @@ from allauth.mfa.webauthn.forms import (
     ReauthenticateWebAuthnForm,
 )
 from django import forms
+from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, ProhibitNullCharactersValidator
 from django.http import HttpRequest
@@ -26,7 +36,7 @@ from .passwords import MAX_LENGTH
 WRONG_CODE = "The code is wrong, or was used before."
 WRONG_KEY = "That key could not be verified. Try again."
 # What python-fido2 raises for a credential that is not what a browser sends.
-MALFORMED = (KeyError, TypeError, AttributeError, ValueError, IndexError)
+MALFORMED = (KeyError, TypeError, AttributeError, ValueError, IndexError, RecursionError, struct.error)
 
 
 class SignInForm(LoginForm):
@@ -73,6 +83,56 @@ class SignUpForm(SignupForm):
         return user, response
 
 
+def _owner(email: str) -> User | None:
+    """Whose address that is; an address that is not verified is nobody's (docs/decisions/addresses.md)."""
+    user = User.objects.by_name_or_email(email) if "@" in email else None
+    return user if user is not None and user.is_active else None
+
+
+class SignInCodeRequestForm(RequestLoginCodeForm):
+    """Where to send a code."""
+
+    def clean_email(self) -> Any:
+        """The address; only its owner gets in by it."""
+        email = super().clean_email()
+        if email:
+            self._user = _owner(email)
+        return email
+
+
+class ResetForm(ResetPasswordForm):
+    """Where to send a link."""
+
+    def clean_email(self) -> Any:
+        """The address; only its owner's password is reset by it."""
+        email = super().clean_email()
+        owner = _owner(email)
+        self.users = [owner] if owner else []
+        return email
+
+
+class PasswordForm(ChangePasswordForm):
+    """The password as it is, and as it shall be."""
+
+    def clean_oldpassword(self) -> Any:
+        """Check it as every door does, within the same limits."""
+        password = self.cleaned_data["oldpassword"]
+        if authenticate(context.request, username=cast(User, self.user).username, password=password) is None:
+            raise ValidationError("The password is wrong.", code="enter_current_password")
+        return password
+
+
+class _JSONField(forms.JSONField):
+    """JSON; what is nested too deeply to be read is none."""
+
+    def to_python(self, value: Any) -> Any:
+        """The value."""
+        try:
+            return super().to_python(value)
+        except RecursionError:
+            raise ValidationError(self.error_messages["invalid"], code="invalid", params={"value": "…"}) from None
+
+
 class SignInCodeForm(ConfirmLoginCodeForm):
     """The code that came by mail."""
 
@@ -115,6 +175,10 @@ class FreshSecondFactorForm(_CodeForm, ReauthenticateForm):
 class _PasskeyForm(forms.Form):
     user: User | None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["credential"] = _JSONField(widget=forms.HiddenInput)
+
     def full_clean(self) -> None:
         """Validate; what does not verify, or is nothing of the kind, is a failed attempt to sign in."""
         super().full_clean()
@@ -156,6 +220,10 @@ class PasskeySignInForm(_PasskeyForm, LoginWebAuthnForm):
 class AddPasskeyForm(AddWebAuthnForm):
     """A new passkey or security key."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["credential"] = _JSONField(widget=forms.HiddenInput)
+
     def clean(self) -> Any:
         """Register what the browser sends."""
         try:
@@ -168,6 +236,12 @@ class ConfirmForm(forms.Form):
     """A box to tick, before something that cannot be undone for long."""
 
     confirm = forms.BooleanField(label="I understand", error_messages={"required": "Tick the box to go on."})
+
+
+def lies_ahead(moment: datetime) -> None:
+    """Raises ValidationError for a moment that has passed."""
+    if moment <= timezone.now():
+        raise ValidationError("The end must lie ahead.")
 
 
 class GiveMembershipForm(forms.Form):

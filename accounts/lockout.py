@@ -130,9 +130,10 @@ def failed(request: HttpRequest, row: AccessFailureLog, *, limits: tuple[Limit, 
     _sweep_now_and_then()
 
 
-def unlock(*, key: str) -> int:
-    """Forget an account's failures; returns how many there were."""
-    return AccessFailureLog.objects.filter(username=key).delete()[0]
+def unlock(*, key: str, second_factor: bool = True) -> int:
+    """Forget an account's failures, by default those of its second factor too; returns how many there were."""
+    rows = AccessFailureLog.objects.filter(username=key)
+    return (rows if second_factor else rows.exclude(path_info=SECOND_FACTOR)).delete()[0]
 
 
 def account_key(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
@@ -154,7 +155,7 @@ def account_of(request: HttpRequest | None, identifier: str) -> User | None:
 
 def key_of(user: User) -> str:
     """What that user's attempts are counted under."""
-    return user.username.lower()
+    return user.username.lower()[:255]
 
 
 def network(request: HttpRequest) -> str | None:

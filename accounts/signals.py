@@ -43,5 +43,5 @@ def _password_changed(sender: Any, request: Any, user: Any, **_: Any) -> None:
 def _password_reset(sender: Any, request: Any, user: Any, **_: Any) -> None:
     from . import lockout, sessions
 
-    lockout.unlock(key=lockout.key_of(user))
+    lockout.unlock(key=lockout.key_of(user), second_factor=False)
     sessions.end_all(user, reason="password_changed")

@@ -1,13 +1,25 @@
 """The JSON API's addresses, and those of the pages."""
 
+from typing import Any
+
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponseRedirect
+from django.shortcuts import redirect
 from django.urls import include, path
 
 from . import api, views
 
 # One door for staff too: the admin's own would ask for no second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign, no-untyped-call]
+
+
+def _password_page(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseRedirect:
+    """One page for passwords too: the admin's own would let the present one be guessed without limit."""
+    return redirect("account_change_password")
+
+
+admin.site.password_change = _password_page  # type: ignore[method-assign, assignment]
 
 urlpatterns = [
     path("auth/register", api.RegisterView.as_view()),

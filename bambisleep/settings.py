@@ -284,7 +284,10 @@ ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
 ACCOUNT_FORMS = {
     "login": "accounts.forms.SignInForm",
     "signup": "accounts.forms.SignUpForm",
+    "request_login_code": "accounts.forms.SignInCodeRequestForm",
     "confirm_login_code": "accounts.forms.SignInCodeForm",
+    "reset_password": "accounts.forms.ResetForm",
+    "change_password": "accounts.forms.PasswordForm",
 }
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*"]

@@ -23,23 +23,28 @@ PAUSE_SECONDS = 5.0  # after a failure Redis is left alone for that long, so tha
 log = structlog.get_logger("bambisleep.cache")
 
 
+# Django makes an instance for each request: what must outlive one is kept by location.
+_redis: dict[str, RedisCache] = {}
+_away_until: dict[str, float] = {}  # seconds of time.monotonic
+_lock = threading.Lock()
+
+
 class FailoverCache(BaseCache):
     """Redis at `LOCATION`, and this process's memory while that is away."""
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         super().__init__(params)
-        self._redis = RedisCache(location, dict(params))
+        self._location = location
+        with _lock:
+            self._redis = _redis.setdefault(location, RedisCache(location, dict(params)))
         self._memory = LocMemCache(location, {})
-        self._away_until = 0.0  # seconds of time.monotonic
-        self._lock = threading.Lock()
 
     def _call(self, operation: Callable[[Any], Any]) -> Any:
-        if time.monotonic() >= self._away_until:
+        if time.monotonic() >= _away_until.get(self._location, 0.0):
             try:
                 return operation(self._redis)
             except (RedisError, OSError) as error:
-                with self._lock:
-                    self._away_until = time.monotonic() + PAUSE_SECONDS
+                _away_until[self._location] = time.monotonic() + PAUSE_SECONDS
                 log.warning("cache_away", error=str(error)[:200], pause_seconds=PAUSE_SECONDS)
         FAILOVERS.inc()
         return operation(self._memory)

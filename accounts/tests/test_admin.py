@@ -249,3 +249,58 @@ def test_who_may_only_look_can_do_nothing(member: User) -> None:
     assert AccessFailureLog.objects.count() == 1
     assert not Membership.objects.exists()
     assert lockout.unlock(key="mara") == 1
+
+
+@pytest.fixture
+def helper(db: None) -> User:
+    """One of staff who may change accounts, and is no superuser."""
+    user = User.objects.create_user("hella", "hella@example.org", PHRASE, is_staff=True)
+    user.user_permissions.add(*Permission.objects.filter(codename__in=["change_user", "view_user"]))
+    return user
+
+
+def test_staff_cannot_make_themselves_or_others_superusers(helper: User, member: User) -> None:
+    client = Client()
+    client.force_login(helper)
+
+    for user in (helper, member):
+        form = {"username": user.username, "email": user.email, "is_active": "on", "is_staff": "on"}
+        client.post(f"{USERS}{user.pk}/change/", {**form, "is_superuser": "on"})
+
+        user.refresh_from_db()
+        assert not user.is_superuser
+    assert not member.is_staff
+
+
+@pytest.mark.parametrize("action", ["deactivate", "sign_out_everywhere"])
+def test_staff_do_nothing_to_superusers(helper: User, staff: User, action: str) -> None:
+    client = Client()
+    client.force_login(helper)
+    before = User.objects.values().get(pk=staff.pk)
+
+    act(client, USERS, action, staff, confirmed="yes")
+    client.post(
+        f"{USERS}{staff.pk}/password/", {"password1": "another long phrase", "password2": "another long phrase"}
+    )
+
+    assert User.objects.values().get(pk=staff.pk) == before
+
+
+def test_accounts_are_not_deleted_past_what_else_is_kept_of_them(admin: Client, member: User) -> None:
+    assert admin.post(f"{USERS}{member.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert User.objects.filter(pk=member.pk).exists()
+
+
+@pytest.mark.parametrize("number", ["%C2%B2", "9" * 40, "x"])
+def test_an_account_that_cannot_be_is_not_found(admin: Client, number: str) -> None:
+    assert admin.get(f"{USERS}{number}/password/", follow=True).status_code in {200, 404}  # 200: the list, saying so
+
+
+def test_a_membership_that_has_ended_before_it_begins_is_an_error_on_the_form(admin: Client, member: User) -> None:
+    fields = {"user": member.pk, "reason": "a test", "ends_at_0": "2001-01-01", "ends_at_1": "00:00:00"}
+
+    answer = admin.post("/admin/accounts/membership/add/", fields)
+
+    assert answer.status_code == 200
+    assert "The end must lie ahead." in text_of(answer)
+    assert not Membership.objects.exists()

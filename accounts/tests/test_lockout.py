@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.account.signals import password_reset
 from axes.models import AccessFailureLog
 from django.db import connection
 from django.db.models import F
@@ -253,3 +254,21 @@ def test_of_many_attempts_at_once_no_more_than_ten_are_looked_at(member: User) -
     assert len(statuses) == 16
     assert statuses.count(401) <= 10
     assert set(statuses) <= {401, 429}
+
+
+def test_a_reset_password_does_not_forget_failures_of_the_second_factor(member: User) -> None:
+    key = lockout.key_of(member)
+    AccessFailureLog.objects.create(username=key, path_info=lockout.SECOND_FACTOR)
+    AccessFailureLog.objects.create(username=key, path_info="/accounts/login/")
+
+    password_reset.send(sender=User, request=None, user=member)
+
+    assert [row.path_info for row in AccessFailureLog.objects.filter(username=key)] == [lockout.SECOND_FACTOR]
+
+
+def test_a_name_that_grows_when_folded_is_counted_all_the_same(db: None) -> None:
+    user = User.objects.create_user("\u0130" * 150, "i@example.org", "a long enough phrase")
+
+    AccessFailureLog.objects.create(username=lockout.key_of(user), path_info="/auth/login")
+
+    assert lockout.unlock(key=lockout.key_of(user)) == 1

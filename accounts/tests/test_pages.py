@@ -325,7 +325,10 @@ def test_second_factors_are_stored_encrypted(browser: Browser, member: User) -> 
 
 @pytest.mark.parametrize(
     "credential",
-    ["", "x", "null", "[]", "{}", '{"response": []}', '{"id": 1, "response": {"userHandle": 7}}', '"x"', "1"],
+    [
+        *("", "x", "null", "[]", "{}", '{"response": []}', '{"id": 1, "response": {"userHandle": 7}}', '"x"', "1"),
+        pytest.param("[" * 100_000, id="nested"),
+    ],
 )
 def test_a_passkey_that_makes_no_sense_counts_as_a_failure(
     browser: Browser, member: User, credential: str, attempts: Callable[[], dict[str, float]]

@@ -68,6 +68,17 @@ def test_without_redis_the_process_remembers_by_itself_and_counts_it(
     assert metric("cache_failovers_total") == before + 51
 
 
+def test_what_one_instance_finds_out_the_next_one_knows(redis: tuple[Any, str], cache: Any, metric: Metric) -> None:
+    """Django makes an instance for each request."""
+    os.kill(redis[0].pid, signal.SIGSTOP)
+    started = time.monotonic()
+
+    for _ in range(20):
+        FailoverCache(redis[1], {"OPTIONS": {"socket_timeout": 0.3, "socket_connect_timeout": 0.3}}).get("a")
+
+    assert time.monotonic() - started < 3
+
+
 def test_it_returns_to_redis_when_that_is_back(
     redis: tuple[Any, str], cache: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts import deletion
 
@@ -19,8 +19,16 @@ class Command(BaseCommand):
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         """Erase, and say how many."""
         accounts = deletion.due()
+        failed = 0
         for user in accounts:
-            self.stdout.write(f"{'would erase' if dry_run else 'erasing'} account {user.pk}")
+            number = user.pk
+            self.stdout.write(f"{'would erase' if dry_run else 'erasing'} account {number}")
             if not dry_run:
-                deletion.erase(user)
+                try:
+                    deletion.erase(user)
+                except Exception as error:  # noqa: BLE001 - one that cannot be erased does not keep the others
+                    failed += 1
+                    self.stderr.write(f"account {number} is not erased: {type(error).__name__}: {error}")
         self.stdout.write(f"{len(accounts)} accounts")
+        if failed:
+            raise CommandError(f"{failed} of them could not be erased; the next run tries again.")
