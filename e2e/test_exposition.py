@@ -1,6 +1,7 @@
 """GET /metrics on a real server, read by the tools that will read it in production."""
 
 import gzip
+import re
 import subprocess
 from collections.abc import Iterable, Iterator
 
@@ -118,6 +119,17 @@ def test_head_answers_the_headers_alone(server: Server) -> None:
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert answer.content == b""
+
+
+def test_head_sends_no_body_however_large_the_page(server: Server) -> None:
+    head, _, body = server.raw(b"HEAD /api/schema HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").partition(
+        b"\r\n\r\n"
+    )
+
+    length = re.search(rb"content-length: (\d+)", head.lower())
+    assert length
+    assert int(length[1]) > 65_536  # daphne forgets that it answers a HEAD after the first chunk
+    assert body == b""
 
 
 def test_nothing_but_get_and_head_is_a_scrape(server: Server) -> None:

@@ -72,6 +72,7 @@ class Edge:
             receive,
             send,
             max_body_bytes=self.max_body_bytes,
+            bodiless=scope["method"] == "HEAD",
             multipart=multipart,
             scheme=scope["scheme"],
             standing=self.standing,

@@ -23,11 +23,12 @@ class Watch:
         max_body_bytes: a body that grows larger is cut off; the application sees a client that left, and the edge
             answers 413.
         multipart: whether the body is a form that may name files.
+        bodiless: whether the client asked for the head alone (daphne would send what follows the first 64 KiB).
         scheme: by which the client came, "http" or "https".
         standing: the headers that every response carries.
     """
 
-    __slots__ = ("_exchange", "_max_body_bytes", "_multipart", "_receive", "_scheme", "_send", "_standing")
+    __slots__ = ("_bodiless", "_exchange", "_max_body_bytes", "_multipart", "_receive", "_scheme", "_send", "_standing")
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class Watch:
         *,
         max_body_bytes: int,
         multipart: bool,
+        bodiless: bool,
         scheme: str,
         standing: StandingHeaders,
     ) -> None:
@@ -45,6 +47,7 @@ class Watch:
         self._send = send
         self._max_body_bytes = max_body_bytes
         self._multipart = multipart
+        self._bodiless = bodiless
         self._scheme = scheme
         self._standing = standing
 
@@ -74,6 +77,8 @@ class Watch:
             headers.append((b"x-request-id", exchange.request_id.encode()))
             await self._send({**message, "headers": headers})
             return
+        if self._bodiless and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
         await self._send(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             exchange.complete = True
