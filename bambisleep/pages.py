@@ -1,14 +1,17 @@
 """The pages of the site as a whole: the description of its API, and whom to tell about a security problem."""
 
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from threading import Lock
 from typing import Any
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
-from drf_spectacular.views import SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,6 +19,27 @@ from rest_framework.response import Response
 from observability.http.policy import content_security_policy
 
 CONTACT_HOLDS = timedelta(days=90)
+_describing = Lock()
+
+
+@cache
+def _description() -> dict[str, Any]:
+    document: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return document
+
+
+class ApiSchema(SpectacularAPIView):
+    """The OpenAPI document, put together once: spectacular's parts are shared, and two threads at it fail."""
+
+    permission_classes = [AllowAny]
+    authentication_classes = []
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """YAML or JSON, as the client asks."""
+        with _describing:
+            document = _description()
+        return Response(document)
 
 
 class ApiDocs(SpectacularSwaggerView):

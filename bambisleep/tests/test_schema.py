@@ -3,6 +3,7 @@
 schemathesis draws requests from the document, valid and not, and every answer must be one that the document promises.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from itertools import count
 from typing import Any
@@ -14,6 +15,7 @@ import schemathesis
 from axes.models import AccessFailureLog
 from django.core.cache import cache
 from django.core.management import call_command
+from django.test import RequestFactory
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import CHECKS, load_all_checks
@@ -22,6 +24,7 @@ from schemathesis.generation import GenerationMode
 
 from accounts import tokens
 from accounts.models import User
+from bambisleep import pages
 from bambisleep.tests.client import Answer, AsgiClient
 from observability.delivery import deployments, incidents
 from observability.delivery import tokens as deploy_tokens
@@ -68,6 +71,16 @@ BOUNDED = settings(
 def schema() -> Any:
     """The document, as schemathesis reads it."""
     return schemathesis.openapi.from_dict(SchemaGenerator().get_schema(public=True))
+
+
+def test_many_may_ask_for_it_at_once_of_a_process_that_has_just_started() -> None:
+    pages._description.cache_clear()
+
+    def ask(_: int) -> int:
+        return int(pages.ApiSchema.as_view()(RequestFactory().get("/api/schema")).render().status_code)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(ask, range(8))) == [200] * 8
 
 
 def test_it_is_valid_and_complete() -> None:
