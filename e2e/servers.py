@@ -4,19 +4,23 @@ Nothing here sleeps for a guessed time: `wait_for` asks until something is so, o
 not. Every process is ended by its pid.
 """
 
+import atexit
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -240,31 +244,57 @@ class Installation:
 @contextmanager
 def installed(data_dir: Path, *, migrated: bool = True) -> Iterator[Installation]:
     """An installation: on PostgreSQL with a database of its own where the tests run on PostgreSQL, else on SQLite."""
-    with _fresh_database() as database_url:
-        installation = Installation(data_dir, database_url)
+    outer = os.environ.get("DATABASE_URL", "")
+    if not outer.startswith("postgres"):
         if migrated:
-            done = installation.manage("migrate", "-v0")
-            assert done.returncode == 0, done.stderr
-        yield installation
+            shutil.copy(_migrated_file(), data_dir / "db.sqlite3")
+        yield Installation(data_dir, None)
+        return
+    with _fresh_database(outer, template=_migrated_database(outer) if migrated else "template1") as name:
+        yield Installation(data_dir, _at(outer, name))
+
+
+@cache
+def _migrated_file() -> Path:
+    """A database that was migrated once, to be copied: it takes seconds, and dozens of tests start from one."""
+    directory = Path(tempfile.mkdtemp(prefix="bambisleep-migrated-"))
+    atexit.register(shutil.rmtree, directory)
+    _migrate(Installation(directory, None))
+    return directory / "db.sqlite3"
+
+
+@cache
+def _migrated_database(outer: str) -> str:
+    database = _fresh_database(outer, template="template1")
+    name = database.__enter__()
+    atexit.register(database.__exit__, None, None, None)
+    with tempfile.TemporaryDirectory() as directory:
+        _migrate(Installation(Path(directory), _at(outer, name)))
+    return name
+
+
+def _migrate(installation: Installation) -> None:
+    done = installation.manage("migrate", "-v0")
+    assert done.returncode == 0, done.stderr
 
 
 @contextmanager
-def _fresh_database() -> Iterator[str | None]:
-    outer = os.environ.get("DATABASE_URL", "")
-    if not outer.startswith("postgres"):
-        yield None
-        return
+def _fresh_database(outer: str, *, template: str) -> Iterator[str]:
     name = f"bambisleep_e2e_{uuid.uuid4().hex}"
-    _execute(outer, "CREATE DATABASE {}", name)
+    _execute(outer, "CREATE DATABASE {} TEMPLATE {}", name, template)
     try:
-        yield urlsplit(outer)._replace(path=f"/{name}").geturl()
+        yield name
     finally:
         _execute(outer, "DROP DATABASE {} WITH (FORCE)", name)
 
 
-def _execute(url: str, statement: str, name: str) -> None:
+def _at(outer: str, name: str) -> str:
+    return urlsplit(outer)._replace(path=f"/{name}").geturl()
+
+
+def _execute(url: str, statement: str, *names: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+        connection.execute(sql.SQL(statement).format(*(sql.Identifier(name) for name in names)))
 
 
 @contextmanager
