@@ -49,9 +49,12 @@ def due(*, now: datetime | None = None) -> list[User]:
 def erase(user: User) -> None:
     """Erase everything that is kept about a user, or nothing where a part cannot be erased, or it was taken back."""
     user_id = user.pk
+    # Since the list of accounts was made, the wish may have been taken back.
+    still = User.objects.filter(pk=user_id, deletion_requested_at=user.deletion_requested_at)
+    if not still.exists():
+        return
+    personal_data.prepare(user)
     with transaction.atomic():
-        # Since the list of accounts was made, the wish may have been taken back.
-        still = User.objects.filter(pk=user_id, deletion_requested_at=user.deletion_requested_at)
         if not still.select_for_update().exists():
             return
         sessions.end_all(user, reason="deleted")

@@ -55,6 +55,38 @@ def end(membership: Membership, *, at: datetime | None = None) -> bool:
     return bool(changed)
 
 
+def set_subscription(
+    *, user: User, membership: Membership | None, starts_at: datetime, ends_at: datetime
+) -> Membership | None:
+    """Say until when a subscription makes its owner a member, and announce it if that changes what they may see.
+
+    Called inside a transaction; announced, as best effort, once that is committed.
+
+    Args:
+        membership: the subscription's own, where it has one already.
+        ends_at: in the past where it makes nobody a member (any more); one that is over already keeps its end.
+
+    Returns:
+        The subscription's membership; None where there was none and there is no need for one.
+    """
+    now = timezone.now()
+    if membership is None:
+        if ends_at <= now:
+            return None
+    elif membership.ends_at == ends_at or (membership.ends_at is not None and max(membership.ends_at, ends_at) <= now):
+        return membership
+    before = may_see_members_content(user, now)
+    if membership is None:
+        source = Membership.Source.SUBSCRIPTION
+        membership = Membership.objects.create(user=user, source=source, starts_at=min(starts_at, now), ends_at=ends_at)
+    else:
+        membership.ends_at = max(ends_at, membership.starts_at)
+        membership.save(update_fields=["ends_at", "updated_at"])
+    if may_see_members_content(user, now) != before:
+        transaction.on_commit(lambda: announce(user_id=user.pk), robust=True)
+    return membership
+
+
 def announce(*, user_id: int) -> None:
     """Tell whoever holds a connection open that a membership of that user has changed."""
     signals.access_changed.send(sender=Membership, user_id=user_id, reason="membership")

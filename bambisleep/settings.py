@@ -77,7 +77,9 @@ INSTALLED_APPS = [
     "allauth.mfa",
     "allauth.usersessions",
     "axes",
+    "djstripe",
     "accounts",  # after allauth and axes: its admin takes the place of theirs
+    "payments",  # after djstripe, likewise
     "django_prometheus",
     "rest_framework",
     "drf_spectacular",
@@ -257,13 +259,15 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "accounts.passwords.MaximumLengthValidator"},
     {"NAME": "accounts.passwords.LeakedPasswordValidator"},
+    {"NAME": "accounts.passwords.SiteNameValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+JWT_SIGNING_KEY = env.str("JWT_SIGNING_KEY", default=SECRET_KEY)
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=10),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
     "ALGORITHM": "HS256",
-    "SIGNING_KEY": env.str("JWT_SIGNING_KEY", default=SECRET_KEY),
+    "SIGNING_KEY": JWT_SIGNING_KEY,
     "AUDIENCE": "bambisleep",
     "ISSUER": "bambisleep",
     "LEEWAY": 10,  # seconds a clock may be off
@@ -361,6 +365,31 @@ EMAIL_BACKEND = "accounts.mail.OutboxBackend"  # stores the mail; a thread hands
 EMAIL_DELIVERY_BACKEND = EMAIL_CONFIGURATION["EMAIL_BACKEND"]
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="bambisleep@localhost")
 
+# --- Payments --------------------------------------------------------------------------------------------------------
+
+# sk_test_…, sk_live_…, or a restricted key. Empty: demo mode, plans are listed and nothing can be bought.
+STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
+STRIPE_LIVE_MODE = "_live_" in STRIPE_SECRET_KEY
+STRIPE_LIVE_SECRET_KEY, STRIPE_TEST_SECRET_KEY = (
+    (STRIPE_SECRET_KEY, "") if STRIPE_LIVE_MODE else ("", STRIPE_SECRET_KEY)
+)
+# What signs the events; several while one is replaced. `manage.py setup_stripe` keeps those it gets in the database.
+STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])
+# Where Stripe's API is: its own, or a stand-in.
+STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com").rstrip("/")
+STRIPE_API_VERSION = "2026-05-27.dahlia"  # the shapes that this code was written for
+STRIPE_TIMEOUT_SECONDS = env.float("STRIPE_TIMEOUT_SECONDS", default=8.0)  # of one call, from start to end
+# Where Checkout and the customer portal are: what forms may lead to.
+STRIPE_PAGES = env.list("STRIPE_PAGES", default=["https://checkout.stripe.com", "https://billing.stripe.com"])
+# Stripe Tax: Checkout asks for the address and adds the tax. To be switched on at Stripe first.
+STRIPE_AUTOMATIC_TAX = env.bool("STRIPE_AUTOMATIC_TAX", default=False)
+# How long a member whose payment failed, or whose renewal Stripe has not told of yet, keeps what was paid for before.
+PAYMENT_GRACE_DAYS = env.int("PAYMENT_GRACE_DAYS", default=7)
+STRIPE_EVENTS_DAYS = env.int("STRIPE_EVENTS_DAYS", default=90)  # how long the log of webhooks is kept
+DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
+# dj-stripe's own migrations take a minute; ours make the same tables at once (docs/decisions/payments.md).
+MIGRATION_MODULES = {"djstripe": "payments.mirror_schema"}
+
 # --- JSON API --------------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
@@ -438,12 +467,16 @@ def unsafe_values() -> list[str]:
         found.append("SECRET_KEY is not set: give it 50 random characters or more.")
     elif len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5 or SECRET_KEY.startswith("django-insecure-"):
         found.append("SECRET_KEY is too weak: give it 50 random characters or more.")
+    if len(JWT_SIGNING_KEY) < 32 and SECRET_KEY:  # RFC 7518, section 3.2, for HS256
+        found.append("JWT_SIGNING_KEY is too short: give it 32 random characters or more.")
     if not ALLOWED_HOSTS:
         found.append("ALLOWED_HOSTS is not set: name the hosts that this site answers to.")
     if "*" in ALLOWED_HOSTS:
         found.append("ALLOWED_HOSTS holds a wildcard: name the hosts that this site answers to.")
     if DATABASE.get("PASSWORD") in {"postgres", "password", "changeme", "bambisleep", "admin"}:
         found.append("DATABASE_URL carries a default password: choose another.")
+    if STRIPE_LIVE_MODE and STRIPE_API_BASE != "https://api.stripe.com":
+        found.append("STRIPE_API_BASE is not Stripe's, and STRIPE_SECRET_KEY is a live key.")
     return found
 
 
@@ -471,6 +504,22 @@ def contradictions() -> list[str]:
     return found
 
 
-PROBLEMS = contradictions() + ([] if DEBUG else unsafe_values())
+def contradictions_of_payments() -> list[str]:
+    """The same for payments."""
+    found = []
+    if STRIPE_SECRET_KEY and not re.fullmatch(r"[sr]k_(test|live)_[A-Za-z0-9]{24,}", STRIPE_SECRET_KEY):
+        found.append("STRIPE_SECRET_KEY is a secret or restricted key: sk_test_…, sk_live_…, rk_test_… or rk_live_….")
+    if any(not secret.startswith("whsec_") for secret in STRIPE_WEBHOOK_SECRETS):
+        found.append("STRIPE_WEBHOOK_SECRETS are signing secrets, which start with whsec_.")
+    if not re.fullmatch(r"https?://[^/\s]+", STRIPE_API_BASE):
+        found.append("STRIPE_API_BASE is a scheme and a host, such as https://api.stripe.com.")
+    if not 0 < STRIPE_TIMEOUT_SECONDS <= 60:
+        found.append("STRIPE_TIMEOUT_SECONDS is above 0, and 60 at most.")
+    if PAYMENT_GRACE_DAYS < 0 or STRIPE_EVENTS_DAYS < 4:
+        found.append("PAYMENT_GRACE_DAYS is 0 or more; STRIPE_EVENTS_DAYS 4 or more: Stripe repeats for 3 days.")
+    return found
+
+
+PROBLEMS = contradictions() + contradictions_of_payments() + ([] if DEBUG else unsafe_values())
 if PROBLEMS:
     raise ImproperlyConfigured("This site does not start with these settings:\n  " + "\n  ".join(PROBLEMS))

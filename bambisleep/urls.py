@@ -17,6 +17,7 @@ urlpatterns = [
     path("health/ready", health.ready),
     path("", include("observability.delivery.urls")),
     path("", include("accounts.urls")),
+    path("", include("payments.urls")),
     path("api/schema", pages.ApiSchema.as_view(), name="schema"),
     path("api/docs", pages.ApiDocs.as_view()),
     path(".well-known/security.txt", pages.security_txt),

@@ -177,8 +177,8 @@ def configuration(*, level: str, log_format: str) -> None:
     # The edge writes one line a request; the servers' and Django's own would be the second and the third.
     for name in ("django.request", "django.channels.server", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for name in ("daphne", "asyncio", "uvicorn.error"):
+    for name in ("daphne", "asyncio", "uvicorn.error", "stripe"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # At DEBUG these write parameters, bodies and headers: rows, payments, tokens.
-    for name in ("django.db.backends", "stripe", "httpx", "httpcore", "urllib3"):
+    for name in ("django.db.backends", "httpx", "httpcore", "urllib3"):
         logging.getLogger(name).setLevel(max(number, logging.INFO))

@@ -107,6 +107,36 @@ def test_signing_in_gives_the_session_another_id(browser: Browser, member: User)
     assert browser.session.session_key != before
 
 
+def test_a_sessions_id_is_too_long_to_be_guessed(browser: Browser, member: User) -> None:
+    browser.sign_in()
+
+    assert re.fullmatch(r"[a-z0-9]{32}", browser.cookies["sessionid"].value)  # 32 of 36 signs: 165 bits
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/accounts/login/", ["current-password"]),
+        ("/accounts/signup/", ["new-password"]),
+        ("/accounts/password/change/", ["current-password", "new-password", "new-password"]),
+        ("/accounts/reauthenticate/", ["current-password"]),
+    ],
+)
+def test_passwords_are_masked_and_left_to_password_managers(
+    browser: Browser, member: User, path: str, words: list[str]
+) -> None:
+    if path not in {"/accounts/login/", "/accounts/signup/"}:
+        browser.sign_in()
+
+    fields = [field for field in re.findall(r"<input[^>]*>", text_of(browser.get(path))) if "password" in field]
+
+    assert [re.findall(r'autocomplete="([\w-]+)"', field) for field in fields] == [[word] for word in words]
+    for field in fields:
+        assert 'type="password"' in field
+        assert "onpaste" not in field
+        assert "maxlength" not in field or int(re.findall(r'maxlength="(\d+)"', field)[0]) >= 64
+
+
 @pytest.mark.parametrize(
     ("login", "password"),
     [("mara", "wrong"), ("nobody", PHRASE), ("nobody@example.org", PHRASE), ("otto", PHRASE), ("otto", "wrong")],
@@ -219,6 +249,36 @@ def test_a_code_by_mail_signs_in(
     assert attempts() == {"login true": 1}
 
 
+def test_a_code_by_mail_is_good_in_the_browser_that_asked_for_it_alone(
+    browser: Browser, member: User, mailoutbox: list[Any]
+) -> None:
+    other = Browser()
+    for each in (browser, other):
+        each.send("/accounts/login/code/", email="mara@example.org")
+    first, second = (_code(mail.body) for mail in mailoutbox)
+    assert first != second
+
+    other.send("/accounts/login/code/confirm/", code=first)
+    assert not other.signed_in
+    browser.send("/accounts/login/code/confirm/", code=first)
+    assert browser.signed_in
+
+
+def test_a_code_by_mail_is_hard_to_guess_and_good_for_ten_minutes(
+    browser: Browser, member: User, mailoutbox: list[Any]
+) -> None:
+    browser.send("/accounts/login/code/", email="mara@example.org")
+    code = _code(mailoutbox[0].body)
+    session = browser.session
+    session["account_login"]["state"]["stages"]["login_by_code"]["data"]["at"] -= 10 * 60 + 1
+    session.save()
+
+    browser.send("/accounts/login/code/confirm/", code=code)
+
+    assert len(code.replace("-", "")) == 8  # of 20 letters: 34 bits
+    assert not browser.signed_in
+
+
 def test_a_wrong_code_by_mail_counts_as_a_failure(
     browser: Browser, member: User, attempts: Callable[[], dict[str, float]]
 ) -> None:
@@ -292,6 +352,7 @@ def test_a_recovery_code_works_once(browser: Browser, member: User) -> None:
     browser.sign_in()
     add_authenticator(browser)
     code = Authenticator.objects.get(type=Authenticator.Type.RECOVERY_CODES).wrap().get_unused_codes()[0]
+    assert re.fullmatch(r"\d{8}", code)
     first, second = Browser(), Browser()
     for each in (first, second):
         each.sign_in()
@@ -321,6 +382,36 @@ def test_second_factors_are_stored_encrypted(browser: Browser, member: User) -> 
     secret = add_authenticator(browser)
 
     assert secret not in json.dumps(list(Authenticator.objects.values_list("data", flat=True)))
+
+
+def test_a_second_factor_that_was_stored_by_a_former_key_still_works(
+    browser: Browser, member: User, settings: Any
+) -> None:
+    browser.sign_in()
+    secret = add_authenticator(browser)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another" * 8, [settings.SECRET_KEY]
+    other = Browser()
+
+    other.sign_in()
+    other.send("/accounts/2fa/authenticate/", code=code_of(secret, steps=1))
+
+    assert other.signed_in
+
+
+def test_a_second_factor_that_was_tampered_with_opens_nothing(browser: Browser, member: User) -> None:
+    browser.sign_in()
+    secret = add_authenticator(browser)
+    authenticator = Authenticator.objects.get(type=Authenticator.Type.TOTP)
+    stored = authenticator.data["secret"]
+    authenticator.data["secret"] = stored[:40] + ("A" if stored[40] != "A" else "B") + stored[41:]
+    authenticator.save()
+    other = Browser()
+    other.sign_in()
+
+    with pytest.raises(ValueError, match="stored by another SECRET_KEY"):
+        other.send("/accounts/2fa/authenticate/", code=code_of(secret, steps=1))
+
+    assert not other.signed_in
 
 
 @pytest.mark.parametrize(
@@ -469,7 +560,7 @@ def test_the_export_is_a_file_that_holds_everything_but_secrets(browser: Browser
     answer = browser.get("/accounts/data/export/")
 
     exported = json.loads(answer.content)
-    assert answer["Content-Disposition"].startswith("attachment")
+    assert answer["Content-Disposition"] == f'attachment; filename="bambisleep-{member.pk}.json"'
     assert exported["account"]["profile"]["name"] == "mara"
     assert [factor["type"] for factor in exported["account"]["second_factors"]] == ["totp", "recovery_codes"]
     assert len(exported["account"]["browser_sessions"]) == 1

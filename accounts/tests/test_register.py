@@ -106,7 +106,7 @@ def test_it_mails_a_link_that_verifies_the_address(asgi: AsgiClient, mailoutbox:
     assert asgi.post("/auth/login", json={"username": "nora@example.org", "password": PHRASE}).status == 200
 
 
-@pytest.mark.parametrize("password", ["short", "password123", "12345678901234", "nora@example.org"])
+@pytest.mark.parametrize("password", ["short", "password123", "12345678901234", "nora@example.org", "Bambisleep2026"])
 def test_it_refuses_a_weak_password(asgi: AsgiClient, password: str) -> None:
     answer = register(asgi, password=password)
 
@@ -134,6 +134,34 @@ def test_it_keeps_spaces_around_a_password(asgi: AsgiClient) -> None:
 
     assert asgi.post("/auth/login", json={"username": "nora", "password": PHRASE}).status == 401
     assert asgi.post("/auth/login", json={"username": "nora", "password": f" {PHRASE} "}).status == 200
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "afewsmallwordsofmyown",
+        "ÄÖÜ ßçñ 漢字かな",
+        "🌙🛌💤🌙🛌💤🌙🛌💤🌙",
+        "<'\"&;--> %s {0}",
+        "z9 " * 341,
+        "q7!" + "w" * 61,
+    ],
+    ids=["small letters", "other scripts", "pictures", "signs", "1023 characters", "64 characters"],
+)
+def test_a_password_may_be_of_any_characters_and_long(asgi: AsgiClient, password: str) -> None:
+    assert register(asgi, password=password).status == 201
+    assert asgi.post("/auth/login", json={"username": "nora", "password": password}).status == 200
+
+
+@pytest.mark.parametrize(
+    "email", ["nora@example.org\nBcc: all@example.org", "nora@example.org\r\n\r\nHello", "a@b.c,d@e.f"]
+)
+def test_an_address_carries_nothing_into_a_mail(asgi: AsgiClient, mailoutbox: list[Any], email: str) -> None:
+    answer = register(asgi, email=email)
+
+    assert answer.status == 400
+    assert list(answer.json["errors"]) == ["email"]
+    assert mailoutbox == []
 
 
 def test_it_stores_the_password_as_argon2(asgi: AsgiClient, settings: Any) -> None:

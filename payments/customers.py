@@ -1,0 +1,85 @@
+"""Customers: which of Stripe's customers a user is."""
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import User, display_name
+
+from . import locks, stripe_api, subscriptions
+from .models import Customer
+from .shapes import Object, moment, number
+
+
+def of(user: User) -> Customer | None:
+    """The customer that pays for `user`, in the mode of the key in the settings; None where there is none."""
+    return Customer.objects.filter(user=user, livemode=settings.STRIPE_LIVE_MODE, deleted_at=None).first()
+
+
+def get_or_create(user: User) -> Customer:
+    """The customer that pays for `user`; made at Stripe where there is none. No transaction may be open.
+
+    However many ask at once, Stripe makes one: they all send the same idempotency key.
+
+    Raises:
+        Unavailable, NotConfigured: see `stripe_api`.
+    """
+    customer = of(user)
+    if customer is not None:
+        return customer
+    former = Customer.objects.filter(user=user).first()  # deleted at Stripe, or of the other mode
+    key = f"customer-of-user-{user.pk}-{'live' if settings.STRIPE_LIVE_MODE else 'test'}"
+    locks.give_back_connection()
+    with stripe_api.reaching():
+        made = stripe_api.client().v1.customers.create(
+            {"email": user.email, "name": display_name(user), "metadata": {"user_id": str(user.pk)}},
+            {"idempotency_key": f"{key}-after-{former.customer_id}" if former else key},
+        )
+    with transaction.atomic():
+        if former is not None:
+            Customer.objects.filter(pk=former.pk, user=user).update(user=None, updated_at=timezone.now())
+        return store(customer=stripe_api.as_dict(made))
+
+
+def store(*, customer: Object) -> Customer:
+    """Bring a customer up to date; the first that names a user in its metadata becomes that user's."""
+    row = Customer.objects.filter(customer_id=customer["id"]).first()
+    if customer.get("deleted"):
+        return _deleted(row, customer["id"])
+    if row is None:
+        values = {"livemode": customer["livemode"], "created_at": moment(customer["created"])}
+        row, _ = Customer.objects.get_or_create(customer_id=customer["id"], defaults=values)
+    link(user_id=number((customer.get("metadata") or {}).get("user_id")), customer=row)
+    return row
+
+
+def link(*, user_id: int, customer: Customer) -> bool:
+    """Make a customer a user's, unless either has another already; what it pays for counts for that user from now on.
+
+    Returns:
+        Whether it is.
+    """
+    if customer.user_id is not None:
+        return customer.user_id == user_id
+    # Locked, so that of two customers that name the same user one comes first.
+    user = User.objects.select_for_update().filter(pk=user_id).first()
+    if user is None or Customer.objects.filter(user=user).exists():
+        return False
+    customer.user = user
+    customer.save(update_fields=["user", "updated_at"])
+    for subscription in customer.subscriptions.select_related("membership"):
+        subscriptions.give_access(subscription)
+    return True
+
+
+def _deleted(row: Customer | None, customer_id: str) -> Customer:
+    now = timezone.now()
+    if row is None:
+        livemode = settings.STRIPE_LIVE_MODE
+        row, _ = Customer.objects.get_or_create(
+            customer_id=customer_id, defaults={"livemode": livemode, "deleted_at": now}
+        )
+    elif row.deleted_at is None:
+        row.deleted_at = now
+        row.save(update_fields=["deleted_at", "updated_at"])
+    return row

@@ -1,0 +1,10 @@
+"""The addresses of payments."""
+
+from django.urls import include, path
+
+from . import api
+
+urlpatterns = [
+    path("billing/", include("payments.pages_urls")),
+    path("stripe/webhook/", api.webhook),
+]
