@@ -20,11 +20,11 @@ help: ## List what a person may want to do
 	@echo "Installing packages for development …" && $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-run: .venv/run ## Serve the site on http://localhost:3000 (PORT=…), with SQLite and demo content
-	@exec $(BIN)/python manage.py start
+run: .venv/run ## Serve the site on http://localhost:3000 (PORT=…), with SQLite and demo content (STRIPE=standin: and a stand-in for Stripe)
+	@exec $(BIN)/python manage.py start $(if $(STRIPE),--stripe=$(STRIPE))
 
 test: .venv/dev ## Run every test that this machine can run, and say what was left out
-	@$(BIN)/python -m pytest bambisleep observability accounts e2e $(T)
+	@$(BIN)/python -m pytest bambisleep observability accounts payments e2e $(T)
 
 test-all: .venv/dev ## Run every test, on SQLite and on PostgreSQL, with the real servers (make services)
 	@.ci/test-all

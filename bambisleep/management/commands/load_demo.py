@@ -7,16 +7,20 @@ from django.core.management.base import BaseCommand
 
 from observability.delivery import demo
 from observability.refresh import refresh
+from payments import demo as demo_plans
 
 
 class Command(BaseCommand):
     """Loads the demo content of every app that has some."""
 
-    help = "Load demo content, kept apart under the service `demo`. remove_demo takes it away."
+    help = "Load demo content: deployments of the service `demo`, and demo plans. remove_demo takes it away."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Load, and allow `start` to load it again."""
         (settings.DATA_DIR / "no-demo").unlink(missing_ok=True)
-        number = demo.load()
+        deployments, plans = demo.load(), demo_plans.load()
         refresh(force=True)
-        self.stdout.write(f"Demo data: {number} deployments of the service `demo` (manage.py remove_demo removes it).")
+        self.stdout.write(
+            f"Demo data: {deployments} deployments of the service `demo`, {plans} demo plans"
+            " (manage.py remove_demo removes it)."
+        )

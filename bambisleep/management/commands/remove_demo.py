@@ -9,6 +9,8 @@ from django.core.management.base import BaseCommand
 from observability.delivery import demo
 from observability.delivery.models import Deployment
 from observability.refresh import refresh
+from payments import demo as demo_plans
+from payments.models import Plan
 
 
 class Command(BaseCommand):
@@ -23,11 +25,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Remove."""
         if options["dry_run"]:
-            number = Deployment.objects.filter(service=demo.SERVICE).count()
-            self.stdout.write(f"{number} deployments of the service `demo` would be removed.")
+            deployments = Deployment.objects.filter(service=demo.SERVICE).count()
+            plans = Plan.objects.filter(price_id__startswith=demo_plans.PREFIX).count()
+            self._say(deployments, plans, "would be removed")
             return
-        number = demo.remove()
+        deployments, plans = demo.remove(), demo_plans.remove()
         settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
         (settings.DATA_DIR / "no-demo").touch()
         refresh(force=True)
-        self.stdout.write(f"{number} deployments of the service `demo` were removed.")
+        self._say(deployments, plans, "were removed")
+
+    def _say(self, deployments: int, plans: int, what: str) -> None:
+        self.stdout.write(f"{deployments} deployments of the service `demo` and {plans} demo plans {what}.")

@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from accounts.models import User
+from bambisleep import standin
 from observability.delivery.models import Pipeline
 from observability.http.docker import bridge_address
 from observability.refresh import refresh
@@ -26,10 +28,19 @@ class Command(BaseCommand):
 
     help = "Prepare the database and serve the site on PORT, on loopback and on docker's bridge."
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--stripe", choices=["standin"], help="run a stand-in for Stripe's API beside the site")
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Prepare, say where things are, and serve."""
         if not settings.DEBUG:
             raise CommandError("`start` is for development. In production run the ASGI application (DEPLOYMENT.md).")
+        if options["stripe"] and not standin.is_beside():
+            try:
+                standin.begin_again_beside_it()
+            except standin.DidNotStart as error:
+                raise CommandError(f"The stand-in for Stripe did not start: see {_shown(error.log)}.") from None
         addresses = ["127.0.0.1", *bridge_address()]
         for address in addresses:
             self._refuse_if_taken(address)
@@ -38,6 +49,8 @@ class Command(BaseCommand):
         self._ensure_superuser(password_file)
         if not Pipeline.objects.filter(service="demo").exists() and not (settings.DATA_DIR / "no-demo").exists():
             call_command("load_demo", stdout=self.stdout)
+        if standin.is_beside():
+            call_command("sync_stripe", stdout=self.stdout)
         refresh()
         base = f"http://localhost:{settings.PORT}"
         self.stdout.write(
@@ -48,7 +61,8 @@ class Command(BaseCommand):
   Health     {base}/health
   DORA       {base}/dora        (demo data: {base}/dora?service=demo)
   API docs   {base}/api/docs
-  Watch it   make monitoring, or make monitoring-native
+  Plans      {base}/billing/plans/
+{_about_stripe()}  Watch it   make monitoring, or make monitoring-native
 
   Listening on {" and ".join(f"{address}:{settings.PORT}" for address in addresses)}. Ctrl-C ends it.
 """
@@ -97,6 +111,12 @@ class Command(BaseCommand):
         with open(os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(password + "\n")
         User.objects.create_superuser(ADMIN, "admin@localhost.localdomain", password)
+
+
+def _about_stripe() -> str:
+    if not standin.is_beside():
+        return ""
+    return f"  Stripe     {settings.STRIPE_API_BASE}/       a stand-in for Stripe, and its clock to move\n"
 
 
 def _shown(path: Path) -> str:

@@ -1,0 +1,175 @@
+"""What members change about a subscription themselves: cancel it, keep it after all, another plan, the portal.
+
+Stripe is told, and then asked for the whole subscription, so that the page shows what became of it. What was done there
+stands, even if the asking fails: the event that Stripe sends brings it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import stripe
+import structlog
+
+from observability.problems import Conflict
+
+from . import processing, stripe_api
+from .models import Customer, Plan, Subscription
+
+log = structlog.get_logger("payments")
+
+
+class Changed(Conflict):
+    """The subscription is not what it was when its page was made (409)."""
+
+
+class Declined(Conflict):
+    """The bank has refused what would have been due at once (409)."""
+
+
+def cancel(subscription: Subscription, *, at_once: bool) -> bool:
+    """End it, at the end of what is paid for, or at once.
+
+    Returns:
+        Whether our rows show it already.
+
+    Raises:
+        Changed: where Stripe refuses, since it has ended, say.
+        Unavailable, NotConfigured: see `stripe_api`.
+    """
+    subscriptions = stripe_api.client().v1.subscriptions
+    with stripe_api.reaching():
+        try:
+            if at_once:
+                subscriptions.cancel(subscription.subscription_id)
+            else:
+                subscriptions.update(subscription.subscription_id, {"cancel_at_period_end": True})
+        except stripe.InvalidRequestError as error:
+            raise _changed(subscription, error) from error
+    return _shown(subscription)
+
+
+def resume(subscription: Subscription) -> bool:
+    """Let it be renewed after all; returns and raises as `cancel` does."""
+    subscriptions = stripe_api.client().v1.subscriptions
+    with stripe_api.reaching():
+        try:
+            found = subscriptions.retrieve(subscription.subscription_id)
+            # Two ways to end one, of which Stripe takes back only the one that was used.
+            by_date = bool(found.cancel_at) and not found.cancel_at_period_end
+            subscriptions.update(found.id, {"cancel_at": ""} if by_date else {"cancel_at_period_end": False})
+        except stripe.InvalidRequestError as error:
+            raise _changed(subscription, error) from error
+    return _shown(subscription)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The invoice that a change of plan would lead to: the next one, or one at once where the period changes too."""
+
+    amount_minor: int
+    currency: str
+    prorated_at: int | None  # in seconds since 1970; given to `change_plan`, the sum is just that
+
+
+def preview(subscription: Subscription, *, plan: Plan) -> Preview:
+    """What changing to another plan now would cost, by Stripe's own reckoning; raises as `cancel` does."""
+    with stripe_api.reaching():
+        try:
+            item = _item(subscription)
+            wanted: Any = {
+                "subscription": subscription.subscription_id,
+                "subscription_details": {"items": [{"id": item["id"], "price": plan.price_id}]},
+            }
+            invoice = stripe_api.as_dict(stripe_api.client().v1.invoices.create_preview(wanted))
+        except stripe.InvalidRequestError as error:
+            raise _changed(subscription, error) from error
+    details = (invoice.get("parent") or {}).get("subscription_details") or {}
+    return Preview(invoice["amount_due"], invoice["currency"], details.get("subscription_proration_date"))
+
+
+def change_plan(subscription: Subscription, *, plan: Plan, prorated_at: int | None = None) -> bool:
+    """Change to another plan now; what was paid for the old one is credited by Stripe's own rules.
+
+    Args:
+        prorated_at: of the preview that its owner has seen.
+
+    Returns and raises as `cancel` does, and
+
+    Raises:
+        Declined: where something was due at once and could not be charged; then nothing has changed.
+    """
+    subscriptions = stripe_api.client().v1.subscriptions
+    with stripe_api.reaching():
+        try:
+            item = _item(subscription)
+            if item["price"]["id"] != plan.price_id:
+                wanted: Any = {
+                    "items": [{"id": item["id"], "price": plan.price_id}],
+                    "payment_behavior": "error_if_incomplete",
+                    **({"proration_date": prorated_at} if prorated_at else {}),
+                }
+                subscriptions.update(subscription.subscription_id, wanted)
+        except stripe.CardError as error:
+            raise Declined(
+                "The bank declined the card, so your plan stays as it was. Replace the card first."
+            ) from error
+        except stripe.InvalidRequestError as error:
+            raise _changed(subscription, error) from error
+    return _shown(subscription)
+
+
+def portal(customer: Customer, *, return_to: str, part: str = "") -> str:
+    """The address of Stripe's customer portal for `customer`.
+
+    Args:
+        part: "card" begins where the card is replaced, and comes back from there.
+
+    Raises:
+        Unavailable, NotConfigured: see `stripe_api`.
+        stripe.InvalidRequestError: where the portal is not set up at Stripe.
+    """
+    wanted: Any = {"customer": customer.customer_id, "return_url": return_to}
+    if part == "card":
+        wanted["flow_data"] = {
+            "type": "payment_method_update",
+            "after_completion": {"type": "redirect", "redirect": {"return_url": return_to}},
+        }
+    with stripe_api.reaching():
+        return str(stripe_api.client().v1.billing_portal.sessions.create(wanted).url)
+
+
+def leave(customer: Customer) -> None:
+    """End at once whatever would still be charged; before the account is erased.
+
+    Raises:
+        Unavailable, NotConfigured: see `stripe_api`.
+    """
+    for subscription in Subscription.objects.standing().filter(customer=customer):
+        try:
+            cancel(subscription, at_once=True)
+        except Changed:
+            if Subscription.objects.standing().filter(pk=subscription.pk).exists():
+                raise
+
+
+def _item(subscription: Subscription) -> dict[str, Any]:
+    """What it is of, as Stripe has it now."""
+    found = stripe_api.client().v1.subscriptions.retrieve(subscription.subscription_id)
+    items: list[dict[str, Any]] = stripe_api.as_dict(found)["items"]["data"]
+    if len(items) != 1:
+        raise Changed("This membership has several parts. Write to us, and we change it for you.")
+    return items[0]
+
+
+def _changed(subscription: Subscription, error: stripe.StripeError) -> Changed:
+    log.warning("stripe_refused", code=error.code, stripe_request=error.request_id, on=subscription.subscription_id)
+    _shown(subscription)
+    return Changed("Your membership has changed meanwhile. This is how it stands now.")
+
+
+def _shown(subscription: Subscription) -> bool:
+    try:
+        processing.synchronise("subscription", subscription.subscription_id)
+    except stripe_api.Unavailable:
+        return False
+    return True
