@@ -1,10 +1,11 @@
-"""The tag that gives the admin's home page its measures."""
+"""The tags that give the admin's home page its measures, and what is to look at among the payments."""
 
 from typing import Any
 
 from django import template
 
 from bambisleep import admin_home
+from payments import admin_overview
 
 register = template.Library()
 
@@ -16,3 +17,12 @@ def delivery_overview(context: template.Context) -> admin_home.Overview | None:
     if not request.user.has_perm("delivery.view_deployment"):
         return None
     return admin_home.overview(request.GET)
+
+
+@register.simple_tag(takes_context=True)
+def payments_summary(context: template.Context) -> dict[str, list[admin_overview.Link]] | None:
+    """What somebody should look at among the payments; None for a user who may not see them."""
+    request: Any = context["request"]
+    if not request.user.has_perms(admin_overview.RIGHTS):
+        return None
+    return {"attention": admin_overview.attention()}

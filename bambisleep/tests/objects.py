@@ -29,6 +29,8 @@ from accounts.models import OutgoingMail, User
 from bambisleep.tests.routes import Route
 from observability.delivery.models import DeployedCommit, Deployment, Incident, Pipeline
 from observability.models import FactSample, SecurityEvent
+from payments.models import Customer
+from payments.tests import rows as paid
 
 
 @dataclass(slots=True)
@@ -70,6 +72,12 @@ def objects_of(*, owner: User) -> Objects:
     SecurityEvent.objects.create(at=now, type="invalid_token", user=owner)
     FactSample.objects.get_or_create(fact="users", defaults={"checked_at": now})
     tokens.issue(owner)
+    # Of the other mode, so that no page asks Stripe about it.
+    customer = Customer.objects.create(user=owner, customer_id="cus_owner", livemode=True)
+    bought = paid.subscription(customer, paid.plan())
+    paid.invoice(bought)
+    paid.movement("charge", 900, customer_id="cus_owner")
+    paid.event(customer_id="cus_owner")
     values = {
         "app_label": "accounts",
         "url": "nothing-here/",
