@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -86,3 +87,12 @@ def test_whoever_is_signed_in_is_sent_to_no_other_site_either(member: User) -> N
     client.force_login(member, backend="accounts.backends.NameOrEmailBackend")
     answer = client.get("/accounts/login/", {"next": "https://elsewhere.example/"})
     assert (answer.status_code, answer["Location"]) == (302, "/")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/", "/accounts/login/", "/admin/", "/auth/login"])
+def test_what_comes_without_tls_is_sent_to_tls(settings: Any, path: str) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    answer = Client().get(path)
+    assert answer.status_code == 301
+    assert answer["Location"] == f"https://testserver{path}"

@@ -15,6 +15,7 @@ from observability import problems
 from observability.http.headers import StandingHeaders
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
+SCRIPTS = Path(__file__).resolve().parents[1] / "static"
 
 # Made by a view, by DRF, past the middleware, by the static files, by the error handlers, and by the edge itself.
 RESPONSES: dict[str, Callable[[AsgiClient], Answer]] = {
@@ -49,6 +50,36 @@ def test_every_response_carries_them(asgi: AsgiClient, kind: str) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("kind", RESPONSES)
+def test_every_response_says_what_it_is(asgi: AsgiClient, kind: str) -> None:
+    answer = RESPONSES[kind](asgi)
+    content_type = answer.headers["content-type"]
+    assert answer.body or 300 <= answer.status < 400
+    assert not content_type.startswith("text/") or "charset=utf-8" in content_type
+    if answer.body:
+        assert content_type.startswith("text/html") == answer.body.lstrip().lower().startswith(b"<!doctype html>")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "path", ["/", "/auth/me", "/auth/login", "/dora", "/metrics", "/api/schema", "/static/site.css"]
+)
+@pytest.mark.parametrize("origin", ["https://elsewhere.example", "null", "http://testserver"])
+def test_no_page_of_another_origin_may_read_an_answer(asgi: AsgiClient, path: str, origin: str) -> None:
+    asked = {"origin": origin, "access-control-request-method": "POST"}
+    for answer in (asgi.get(path, headers={"origin": origin}), asgi.request("OPTIONS", path, headers=asked)):
+        assert [name for name in answer.headers if name.startswith("access-control-")] == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "path", ["/.git/config", "/.git/", "/.env", "/manage.py", "/static/", "/static/admin/", "/static/.git/config"]
+)
+def test_nothing_of_the_checkout_is_served_and_no_directory_is_listed(asgi: AsgiClient, path: str) -> None:
+    assert asgi.get(path).status == 404
+
+
+@pytest.mark.django_db
 def test_only_the_drawn_api_may_load_pictures_that_a_stylesheet_carries(asgi: AsgiClient) -> None:
     assert "data:" not in asgi.get("/").headers["content-security-policy"]
     assert "img-src 'self' data:;" in asgi.get("/api/docs").headers["content-security-policy"]
@@ -77,6 +108,17 @@ def test_no_template_holds_a_script_a_style_or_a_handler() -> None:
         for script in text.split("<script")[1:]:
             opening = script.split(">", 1)[0]
             assert "src=" in opening or 'type="application/json"' in opening, path
+
+
+def test_no_script_of_ours_writes_html_hears_other_windows_or_keeps_anything() -> None:
+    forbidden = re.compile(
+        r"(inner|outer)HTML|insertAdjacentHTML|document\.write|\beval\b|new Function|postMessage|[\"']message[\"']"
+        r"|(local|session)Storage|indexedDB|document\.cookie"
+    )
+    scripts = sorted(SCRIPTS.rglob("*.js"))
+    assert len(scripts) >= 2
+    for path in scripts:
+        assert forbidden.search(path.read_text()) is None, path
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "TRACK", "BREW"])

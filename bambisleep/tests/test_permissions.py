@@ -30,6 +30,7 @@ for route in every_route():
 SCRAPER, ALERTMANAGER = "a-token-for-the-scraper-only", "a-token-for-alertmanager-only"
 WORDS = ("yes", "sign in", "no", "hidden", "–")
 CSRF = "a" * 32
+PAGES = ("/admin/", "/accounts/", "/billing/")  # they take forms, the rest JSON
 SIGN_IN = ("account_login", "admin:login", "account_reauthenticate", "mfa_reauthenticate", "mfa_authenticate")
 
 
@@ -87,7 +88,7 @@ def _word(answer: Answer) -> str:
 
 def _ask(asgi: AsgiClient, method: str, path: str, headers: dict[str, str]) -> str:
     """What one request meets; what it did is undone."""
-    speaks_json = not path.startswith(("/admin/", "/accounts/"))
+    speaks_json = not path.startswith(PAGES)
     cache.clear()
     with transaction.atomic():
         content_type = "application/json" if speaks_json else "application/x-www-form-urlencoded"
@@ -155,7 +156,7 @@ def test_a_document_out_of_date_is_told(monkeypatch: pytest.MonkeyPatch) -> None
 
 def _pages() -> Iterator[str]:
     for group, routes in GROUPS.items():
-        if group.startswith(("/admin/", "/accounts/")):
+        if group.startswith(PAGES):
             yield from (route.template for route in routes if not route.arguments)
 
 

@@ -53,6 +53,30 @@ def test_nobody_adds_changes_or_deletes_what_was_recorded(admin: Client, model: 
     assert admin.post(f"/admin/observability/{model}/", {"action": "delete_selected"}).status_code in {302, 200}
 
 
+def test_what_an_attacker_wrote_is_kept_as_it_was_and_shown_as_text(admin: Client) -> None:
+    written = "/<script src=//elsewhere.example></script>\"'&amp;"
+    event = SecurityEvent.objects.create(at=timezone.now(), type="directory_traversal", path=written, detail=written)
+    event.refresh_from_db()
+    assert (event.path, event.detail) == (written, written)
+    for page in ("", f"{event.pk}/change/"):
+        text = admin.get(f"/admin/observability/securityevent/{page}").content.decode()
+        assert "&lt;script src=//elsewhere.example&gt;&lt;/script&gt;&quot;&#x27;&amp;amp;" in text
+        assert "<script src=//elsewhere" not in text
+
+
+def test_evidence_stays_whatever_a_superuser_sends(admin: Client) -> None:
+    event = SecurityEvent.objects.create(at=timezone.now(), type="bad_host", detail="as it was")
+    of_it = f"/admin/observability/securityevent/{event.pk}"
+    admin.post(
+        "/admin/observability/securityevent/",
+        {"action": "delete_selected", "_selected_action": [event.pk], "post": "yes"},
+    )
+    assert admin.post(f"{of_it}/delete/", {"post": "yes"}).status_code == 403
+    assert admin.post(f"{of_it}/change/", {"type": "bad_host", "detail": "another"}).status_code == 403
+    event.refresh_from_db()
+    assert event.detail == "as it was"
+
+
 @pytest.mark.parametrize("path", ["delivery/deployment", "delivery/incident", "delivery/pipeline", "accounts/user"])
 def test_lists_cost_the_same_however_many_rows(admin: Client, path: str, django_assert_max_num_queries: Any) -> None:
     demo.load()
