@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy.grafana.boards import money as dashboards_money
 from e2e.dashboards import Dashboard, read_all, substitute
+from payments import money
 
 BOARDS = {board.uid: board for board in read_all()}
 SAMPLES = dict[str, float]  # by labels, as promtool writes them
@@ -59,10 +61,23 @@ def test_amounts_are_in_whole_units_of_each_currency(tmp_path: Path) -> None:
     assert problems(tmp_path, revenue, series, expected) == ""
 
 
-def test_revenue_is_what_was_recorded_however_many_processes_show_it(tmp_path: Path) -> None:
-    revenue = query(BOARDS["bambisleep-stripe"], 101)
-    series = {'fact:stripe_payment_value_total{job="bambisleep", currency="usd"}': "0+500x60"}
-    assert problems(tmp_path, revenue, series, {'{currency="usd"}': 300}) == ""
+def test_dashboards_and_pages_agree_on_the_decimals_of_every_currency() -> None:
+    assert set(dashboards_money.NO_DECIMALS.split("|")) == money.ZERO_DECIMALS
+    assert set(dashboards_money.THREE_DECIMALS.split("|")) == money.THREE_DECIMALS
+
+
+@pytest.mark.parametrize(
+    ("panel_id", "ref", "moved"),
+    [(101, "A", "value"), (111, "A", "value"), (113, "A", "refunds"), (113, "B", "disputes")],
+)
+def test_what_moved_is_what_was_recorded_in_whole_units(tmp_path: Path, panel_id: int, ref: str, moved: str) -> None:
+    moving = query(BOARDS["bambisleep-stripe"], panel_id, ref)
+    currencies = {"usd": 300, "jpy": 30_000, "kwd": 30}
+    series = {
+        f'fact:stripe_payment_{moved}_total{{job="bambisleep", currency="{one}"}}': "0+500x60" for one in currencies
+    }
+    expected = {f'{{currency="{currency}"}}': amount for currency, amount in currencies.items()}
+    assert problems(tmp_path, moving, series, expected) == ""
 
 
 @pytest.mark.parametrize("panel_id", [124, 121])

@@ -48,17 +48,6 @@ LINKED = {
 }  # fmt: skip
 # The metrics of rooms that do not stand yet, as DESIGN's contract types them: (kind, whether it is a fact).
 PROMISED = {
-    "stripe_payment_value_total": ("counter", True),
-    "stripe_payment_refunds_total": ("counter", True),
-    "stripe_payment_disputes_total": ("counter", True),
-    "stripe_subscriptions_active": ("gauge", True),
-    "stripe_subscriptions": ("gauge", True),
-    "stripe_monthly_recurring_revenue": ("gauge", True),
-    "stripe_subscription_failures_total": ("counter", True),
-    "stripe_subscription_renewals_total": ("counter", True),
-    "stripe_webhook_events_total": ("counter", False),
-    "stripe_webhook_duration_seconds": ("histogram", False),
-    "stripe_webhook_last_processed_timestamp_seconds": ("gauge", True),
     "content_access_total": ("counter", False),
     "content_denied_total": ("counter", False),
     "video_stream_duration_seconds": ("histogram", True),

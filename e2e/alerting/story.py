@@ -1,8 +1,8 @@
 """The story that the tests here are about: a site that has every trouble its alerts are for, and gets over it.
 
 Real traffic and real records drive each alert of the rooms that stand to firing. Prometheus, Alertmanager, node
-exporter and two processes of the site are real; Slack is a stand-in. Durations are a sixtieth of what they are
-(e2e.monitoring.hurried), nothing else is changed.
+exporter and two processes of the site are real; Slack and Stripe are stand-ins. Durations are a sixtieth of what they
+are (e2e.monitoring.hurried), nothing else is changed.
 """
 
 import hashlib
@@ -17,12 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+from e2e.alerting.payments import CURRENCIES, Shop
 from e2e.monitoring import Monitoring, Slack, hurried, monitoring, slack
 from e2e.servers import Installation, Server, free_port, installed, running, wait_for
+from e2e.stripe.standin import standin
 
 STORY_SECONDS = 240  # for each chapter: until all has fired, until all is over
 PATIENCE_SECONDS = 120
@@ -37,6 +40,8 @@ DRIVEN = {
     "LowDeploymentFrequency": ("info", False),
     "HighChangeFailureRate": ("warning", False),
     "SlowIncidentRecovery": ("warning", False),
+    "SubscriptionFailures": ("warning", True),
+    "StripeWebhookErrors": ("critical", True),
 }
 
 
@@ -57,6 +62,7 @@ class Story:
     slack: Slack
     watch: Monitoring
     source: Path
+    installation: Installation
 
 
 @contextmanager
@@ -69,10 +75,12 @@ def story(directory: Path) -> Iterator[Story]:
     with ExitStack() as stack:
         installation = stack.enter_context(installed(directory / "data"))
         heard = stack.enter_context(slack())
+        shop = Shop(stack.enter_context(standin(directory)))
         first = stack.enter_context(ExitStack())
         second = stack.enter_context(ExitStack())
-        first.enter_context(process(installation, ports[0]))
-        site = second.enter_context(process(installation, ports[1]))
+        start = partial(process, installation, **shop.settings)
+        quiet = first.enter_context(start(ports[0]))
+        site = second.enter_context(start(ports[1]))
         addresses = {f"SLACK_WEBHOOK_URL_{channel.upper()}": heard.url(channel) for channel in CHANNELS.values()}
         write_history(directory)
         watch = stack.enter_context(
@@ -90,9 +98,15 @@ def story(directory: Path) -> Iterator[Story]:
         wait_for(lambda: len(up(watch)) == 2, "both processes are scraped", seconds=PATIENCE_SECONDS)
         # In a hurry, the second before the first scrape is long enough for ApplicationDown.
         wait_for(lambda: "ApplicationDown" not in watch.firing(), "it is known to be up", seconds=PATIENCE_SECONDS)
+        do_business(shop, quiet, watch)
+
+        def come_back() -> None:
+            first.enter_context(start(ports[0]))
+            second.enter_context(start(ports[1]))
+
         told = {
-            **everything(installation, watch, heard, site, summaries),
-            **processes_go_down(installation, watch, heard, summaries["ApplicationDown"], ports, first, second),
+            **everything(installation, watch, heard, site, shop, summaries),
+            **processes_go_down(installation, watch, heard, summaries["ApplicationDown"], first, second, come_back),
         }
         # For what shows only what is open now.
         assert installation.manage("open_incident", "Slow pages", "--severity", "critical").returncode == 0
@@ -101,11 +115,19 @@ def story(directory: Path) -> Iterator[Story]:
             "the open incident is scraped",
             seconds=PATIENCE_SECONDS,
         )
-        yield Story(told, heard, watch, source)
+        yield Story(told, heard, watch, source, installation)
+
+
+def do_business(shop: Shop, site: Server, watch: Monitoring) -> None:
+    """Payments that go well, once Prometheus has seen that there were none: what it saw first is no increase."""
+    shop.open(site.url)
+    beginning = "count(fact:stripe_payment_value_total == 0)"
+    wait_for(lambda: watch.value(beginning) == len(CURRENCIES), "each currency begins at 0", seconds=PATIENCE_SECONDS)
+    shop.trade()
 
 
 def everything(
-    installation: Installation, watch: Monitoring, heard: Slack, site: Server, summaries: dict[str, str]
+    installation: Installation, watch: Monitoring, heard: Slack, site: Server, shop: Shop, summaries: dict[str, str]
 ) -> dict[str, Told]:
     """All but ApplicationDown at once: records and traffic, then their end."""
 
@@ -116,12 +138,15 @@ def everything(
         )
 
     record_trouble(installation)
+    shop.let_cards_fail()
+    shop.let_events_fail()
     with traffic(site):
         wait_for(all_told(resolved=False), lacking(heard, summaries, resolved=False), seconds=STORY_SECONDS)
         wanted = [summaries[alert] for alert, (_, opens) in DRIVEN.items() if opens]
         wait_for(
             lambda: set(wanted) <= set(titles(installation)), "each has opened its incident", seconds=PATIENCE_SECONDS
         )
+    shop.mend()
     record_calm(installation)
     wait_for(all_told(resolved=True), lacking(heard, summaries, resolved=True), seconds=STORY_SECONDS)
     wait_for(lambda: not open_incidents(installation), "no incident is open", seconds=PATIENCE_SECONDS)
@@ -140,13 +165,13 @@ def processes_go_down(
     watch: Monitoring,
     heard: Slack,
     title: str,
-    ports: tuple[int, int],
     first: ExitStack,
     second: ExitStack,
+    come_back: Callable[[], None],
 ) -> dict[str, Told]:
     """One of two is down: a warning. Both: critical. Back again: over."""
     wait_for(
-        lambda: not watch.firing().keys() - {"Watchdog", "LatencyErrorBudgetBurn"},
+        lambda: not watch.firing().keys() - {"Watchdog", "AvailabilityErrorBudgetBurn", "LatencyErrorBudgetBurn"},
         "all is calm",
         seconds=PATIENCE_SECONDS,
     )
@@ -160,8 +185,7 @@ def processes_go_down(
     alarmed = wait_for(
         lambda: heard.find("critical", title, resolved=False), "critical: all are down", seconds=PATIENCE_SECONDS
     )
-    first.enter_context(process(installation, ports[0]))
-    second.enter_context(process(installation, ports[1]))
+    come_back()
     calmed = wait_for(lambda: heard.find("critical", title, resolved=True), "it is over", seconds=PATIENCE_SECONDS)
     wait_for(lambda: heard.find("warnings", title, resolved=True), "the warning is over", seconds=PATIENCE_SECONDS)
     wait_for(lambda: not open_incidents(installation), "no incident is open", seconds=PATIENCE_SECONDS)
@@ -220,11 +244,11 @@ def must(message: dict[str, Any] | None) -> dict[str, Any]:
 
 
 @contextmanager
-def process(installation: Installation, port: int) -> Iterator[Server]:
+def process(installation: Installation, port: int, **settings: str) -> Iterator[Server]:
     """One of the site's processes, in development as `make run` is, on a port that Prometheus knows."""
     command = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
     command.append("bambisleep.asgi:application")
-    environment = installation.environment(PORT=str(port), FACTS_INTERVAL_SECONDS="1")
+    environment = installation.environment(PORT=str(port), FACTS_INTERVAL_SECONDS="1", **settings)
     log = installation.data_dir / f"uvicorn-{port}-{free_port()}.log"
     with running(command, environment=environment, port=port, log=log, ready="/health") as server:
         yield server

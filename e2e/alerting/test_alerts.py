@@ -32,8 +32,9 @@ def test_it_is_told_on_its_channel(story: Story, alert: str) -> None:
     message = story.told[alert].fired
 
     assert message["channel"] == f"#alerts-{CHANNELS[severity]}"
-    assert message["title"].startswith({"warning": "Warning: ", "info": "Info: "}[severity])
-    assert message["color"] == {"warning": "warning", "info": "#439FE0"}[severity]
+    titles = {"critical": "CRITICAL: ", "warning": "Warning: ", "info": "Info: "}
+    assert message["title"].startswith(titles[severity])
+    assert message["color"] == {"critical": "danger", "warning": "warning", "info": "#439FE0"}[severity]
 
 
 @pytest.mark.parametrize("alert", [*DRIVEN, "ApplicationDown, one of two", "ApplicationDown, all"])
@@ -74,7 +75,21 @@ def test_the_site_keeps_an_incident_where_it_should(story: Story, alert: str) ->
 def test_what_a_change_can_have_caused_is_laid_at_the_last_deployment_s_door(story: Story) -> None:
     linked = {alert for alert in DRIVEN if any(row[2] for row in story.told[alert].incidents)}
 
-    assert linked == {"HighErrorRate", "SlowResponseTime"}
+    assert linked == {"HighErrorRate", "SlowResponseTime", "SubscriptionFailures", "StripeWebhookErrors"}
+
+
+def test_the_payments_alerts_say_what_fails_most(story: Story) -> None:
+    renewals, events = (story.told[alert].fired["text"] for alert in ("SubscriptionFailures", "StripeWebhookErrors"))
+
+    assert re.search(r"Most of them: (card_declined|insufficient_funds)\.", renewals)
+    assert "Most of them: customer.updated." in events
+
+
+def test_what_could_not_be_processed_was_processed_afterwards(story: Story) -> None:
+    rows = story.installation.rows("SELECT processed_at IS NOT NULL, attempts FROM payments_webhookevent")
+
+    assert all(processed for processed, _ in rows)
+    assert len([attempts for _, attempts in rows if attempts > 1]) >= 3
 
 
 def test_one_process_of_two_is_a_warning_that_names_it(story: Story) -> None:

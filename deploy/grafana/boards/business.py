@@ -2,10 +2,8 @@
 
 from .alerts import alerts_now
 from .frame import Board, Row, board
-from .money import PLAIN, UNITS
-from .panels import BLUE, GREEN, ORANGE, VALUE_AND_NAME, YELLOW, Panel, Query, heat, ranking, series, single
-from .payments import NOT_YET as NO_PAYMENTS
-from .payments import recurring, subscribers
+from .panels import BLUE, GREEN, ORANGE, YELLOW, Panel, Query, heat, ranking, series, single
+from .payments import active_subscriptions, recurring_revenue, subscriptions_by_plan
 from .queries import fact, increase, rate, recorded, share
 
 VIEWS, DENIED = "content_access_total", "content_denied_total"
@@ -56,27 +54,8 @@ def _headline() -> list[Panel]:
             empty=NOT_SCRAPED,
             steps=(BLUE,),
         ),
-        single(
-            103,
-            "Active subscriptions",
-            Query(subscribers()),
-            about="Of all plans together; Stripe Payments has them by plan.",
-            unit="none",
-            empty=NO_PAYMENTS,
-            steps=(BLUE,),
-            sparkline=True,
-        ),
-        single(
-            104,
-            "Monthly recurring revenue",
-            Query(recurring(), "{{currency}}"),
-            about="What the active subscriptions bring in a month.",
-            unit=PLAIN,
-            empty=NO_PAYMENTS,
-            steps=(BLUE,),
-            text=VALUE_AND_NAME,
-            units=UNITS,
-        ),
+        active_subscriptions(103, about="Of all plans together; Stripe Payments has them by plan."),
+        recurring_revenue(104),
         single(
             105,
             "Content views",
@@ -225,17 +204,7 @@ def _members() -> list[Panel]:
             decimals=0,
             width=6,
         ),
-        series(
-            134,
-            "Active subscriptions by plan",
-            Query(subscribers("plan"), "{{plan}}"),
-            about="Who may see members' content because he pays, by plan.",
-            unit="none",
-            empty=NO_PAYMENTS,
-            stacked=True,
-            decimals=0,
-            width=6,
-        ),
+        subscriptions_by_plan(134, width=6),
     ]
 
 

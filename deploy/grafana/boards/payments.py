@@ -19,7 +19,7 @@ from .panels import (
     single,
     table,
 )
-from .queries import buckets, fact, increase, quantile, rate, recorded, share, since
+from .queries import buckets, fact, increase, quantile, rate, recorded, share, since, total
 
 NOT_YET = "Payments are not connected yet"
 WEBHOOKS, WEBHOOK_SECONDS = "stripe_webhook_events_total", "stripe_webhook_duration_seconds"
@@ -45,22 +45,48 @@ def build() -> Board:
     )
 
 
-def revenue(window: str) -> str:
-    """Settled charges, gross, in whole units of each currency."""
-    return whole_units(
-        lambda currencies: recorded("stripe_payment_value_total", currencies, by="currency", window=window)
+def recurring_revenue(id: int) -> Panel:
+    """Monthly recurring revenue, in whole units of each currency."""
+    return single(
+        id,
+        "Monthly recurring revenue",
+        Query(_recurring(), "{{currency}}"),
+        about="What the active subscriptions bring in a month.",
+        unit=PLAIN,
+        empty=NOT_YET,
+        steps=(BLUE,),
+        text=VALUE_AND_NAME,
+        units=UNITS,
     )
 
 
-def recurring() -> str:
-    """Monthly recurring revenue, in whole units of each currency."""
-    return whole_units(lambda currencies: fact("stripe_monthly_recurring_revenue", currencies))
+def active_subscriptions(id: int, *, about: str) -> Panel:
+    """How many there are."""
+    return single(
+        id,
+        "Active subscriptions",
+        Query(_subscribers()),
+        about=about,
+        unit="none",
+        empty=NOT_YET,
+        steps=(BLUE,),
+        sparkline=True,
+    )
 
 
-def subscribers(by: str = "") -> str:
-    """Active subscriptions."""
-    summed = f"sum by ({by})" if by else "sum"
-    return f"{summed} ({fact('stripe_subscriptions_active')})"
+def subscriptions_by_plan(id: int, *, width: int) -> Panel:
+    """How many of each plan, over time."""
+    return series(
+        id,
+        "Active subscriptions by plan",
+        Query(_subscribers("plan"), "{{plan}}"),
+        about="Who may see members' content because he pays, by plan.",
+        unit="none",
+        empty=NOT_YET,
+        stacked=True,
+        decimals=0,
+        width=width,
+    )
 
 
 def _headline() -> list[Panel]:
@@ -68,7 +94,7 @@ def _headline() -> list[Panel]:
         single(
             101,
             "Revenue",
-            Query(revenue("$__range"), "{{currency}}"),
+            Query(_grown("stripe_payment_value_total", "$__range"), "{{currency}}"),
             about="Settled charges of the whole window, gross: refunds and disputes are not taken off.",
             unit=PLAIN,
             empty=NOT_YET,
@@ -76,27 +102,8 @@ def _headline() -> list[Panel]:
             text=VALUE_AND_NAME,
             units=UNITS,
         ),
-        single(
-            102,
-            "Monthly recurring revenue",
-            Query(recurring(), "{{currency}}"),
-            about="What the active subscriptions bring in a month.",
-            unit=PLAIN,
-            empty=NOT_YET,
-            steps=(BLUE,),
-            text=VALUE_AND_NAME,
-            units=UNITS,
-        ),
-        single(
-            103,
-            "Active subscriptions",
-            Query(subscribers()),
-            about="Of all plans together.",
-            unit="none",
-            empty=NOT_YET,
-            steps=(BLUE,),
-            sparkline=True,
-        ),
+        recurring_revenue(102),
+        active_subscriptions(103, about="Of all plans together."),
         single(
             104,
             "Renewals that fail (1 h)",
@@ -142,7 +149,7 @@ def _money() -> list[Panel]:
         series(
             111,
             "Revenue per hour",
-            Query(revenue("1h"), "{{currency}}"),
+            Query(_grown("stripe_payment_value_total", "1h"), "{{currency}}"),
             about="Settled charges of the hour before each moment, gross.",
             unit=PLAIN,
             empty=NOT_YET,
@@ -152,7 +159,7 @@ def _money() -> list[Panel]:
         series(
             112,
             "Monthly recurring revenue",
-            Query(recurring(), "{{currency}}"),
+            Query(_recurring(), "{{currency}}"),
             about="What the active subscriptions bring in a month. A step down is a plan that lost members at once.",
             unit=PLAIN,
             empty=NOT_YET,
@@ -163,8 +170,8 @@ def _money() -> list[Panel]:
             113,
             "Refunds and disputes per day",
             [
-                Query(_back("stripe_payment_refunds_total"), "{{currency}} refunded"),
-                Query(_back("stripe_payment_disputes_total"), "{{currency}} disputed"),
+                Query(_grown("stripe_payment_refunds_total", "1d"), "{{currency}} refunded"),
+                Query(_grown("stripe_payment_disputes_total", "1d"), "{{currency}} disputed"),
             ],
             about=(
                 "Of the day before each moment. Disputes cost a fee each and endanger the account: answer them in "
@@ -181,17 +188,7 @@ def _money() -> list[Panel]:
 
 def _subscriptions() -> list[Panel]:
     return [
-        series(
-            121,
-            "Active subscriptions by plan",
-            Query(subscribers("plan"), "{{plan}}"),
-            about="Who may see members' content because he pays, by plan.",
-            unit="none",
-            empty=NOT_YET,
-            stacked=True,
-            decimals=0,
-            width=8,
-        ),
+        subscriptions_by_plan(121, width=8),
         series(
             122,
             "Subscriptions by status",
@@ -316,5 +313,13 @@ def _failing(window: str) -> str:
     return share(failed, f"({failed} + {renewed})")
 
 
-def _back(counter: str) -> str:
-    return whole_units(lambda currencies: recorded(counter, currencies, by="currency", window="1d"))
+def _grown(counter: str, window: str) -> str:
+    return whole_units(lambda currencies: recorded(counter, currencies, by="currency", window=window))
+
+
+def _recurring() -> str:
+    return whole_units(lambda currencies: fact("stripe_monthly_recurring_revenue", currencies))
+
+
+def _subscribers(by: str = "") -> str:
+    return total(fact("stripe_subscriptions_active"), by)
