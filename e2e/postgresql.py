@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -47,7 +46,7 @@ class Database:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = f"-p {self.port} -k {self.directory} -c listen_addresses=127.0.0.1 -c fsync=off"
+        options = f"-p {self.port} -c unix_socket_directories= -c listen_addresses=127.0.0.1 -c fsync=off"
         self.run("pg_ctl", "-s", "-w", "-l", str(self.directory / "log"), "-o", options, "start")
 
     @contextmanager
@@ -73,15 +72,19 @@ class Database:
 
     def kill(self) -> None:
         """SIGKILL to the postmaster and to all that it started, as the kernel does when memory runs out."""
-        for pid in self.processes:
+        killed = self.processes
+        for pid in killed:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not self._listens(), "PostgreSQL is gone")
-        (self.directory / "data" / "postmaster.pid").unlink(missing_ok=True)
+        wait_for(lambda: not any(map(_runs, killed)), "PostgreSQL is gone")
+        (self.directory / "data" / "postmaster.pid").unlink()  # where nobody has buried it, its pid still answers
 
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
