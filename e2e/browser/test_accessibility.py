@@ -13,11 +13,14 @@ pytestmark = pytest.mark.needs("chromium")
 ANYONE = ["/", "/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/accounts/password/reset/done/"]
 ANYONE += ["/accounts/login/code/", "/accounts/confirm-email/", "/accounts/confirm-email/not-a-key/"]
 ANYONE += ["/accounts/password/reset/key/1-set-password/", "/accounts/inactive/", "/no/such/page", "/api/docs"]
+ANYONE += ["/billing/plans/"]
 MEMBER = ["/", "/accounts/email/", "/accounts/password/change/", "/accounts/2fa/", "/accounts/2fa/totp/activate/"]
 MEMBER += ["/accounts/2fa/webauthn/", "/accounts/2fa/webauthn/add/", "/accounts/sessions/", "/accounts/data/"]
 MEMBER += ["/accounts/data/delete/", "/accounts/logout/", "/accounts/reauthenticate/", "/admin/login/"]
+MEMBER += ["/billing/plans/", "/billing/", "/billing/done/"]
 STAFF = ["/admin/", "/admin/accounts/user/", "/admin/accounts/user/add/", "/admin/accounts/user/1/change/"]
 STAFF += ["/admin/observability/securityevent/", "/admin/delivery/deployment/", "/admin/password_change/"]
+STAFF += ["/admin/payments/", "/admin/payments/movement/overview/", "/admin/payments/webhookevent/"]
 WORST = {"serious", "critical"}
 # Made by Django's own script for choosing groups and permissions: a label on an icon that has no role.
 CONTEXT: dict[str, Any] = {"exclude": [[".help-tooltip.search-label-icon"]]}
