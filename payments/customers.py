@@ -1,5 +1,7 @@
 """Customers: which of Stripe's customers a user is."""
 
+from hashlib import sha256
+
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -13,7 +15,8 @@ from .shapes import Object, moment, number
 
 def of(user: User) -> Customer | None:
     """The customer that pays for `user`, in the mode of the key in the settings; None where there is none."""
-    return Customer.objects.filter(user=user, livemode=settings.STRIPE_LIVE_MODE, deleted_at=None).first()
+    found = Customer.objects.filter(user=user).first()
+    return found if found and _can_pay(found) else None
 
 
 def get_or_create(user: User) -> Customer:
@@ -24,21 +27,24 @@ def get_or_create(user: User) -> Customer:
     Raises:
         Unavailable, NotConfigured: see `stripe_api`.
     """
-    customer = of(user)
-    if customer is not None:
-        return customer
-    former = Customer.objects.filter(user=user).first()  # deleted at Stripe, or of the other mode
+    former = Customer.objects.filter(user=user).first()
+    if former is not None and _can_pay(former):
+        return former
+    wanted = {"email": user.email, "name": display_name(user), "metadata": {"user_id": str(user.pk)}}
     key = f"customer-of-user-{user.pk}-{'live' if settings.STRIPE_LIVE_MODE else 'test'}"
+    if former is not None:
+        key += f"-after-{former.customer_id}"
+    # Stripe refuses a key that comes again with something else, such as an address that was changed meanwhile.
+    key += f"-{sha256(repr(wanted).encode()).hexdigest()[:16]}"
     locks.give_back_connection()
     with stripe_api.reaching():
-        made = stripe_api.client().v1.customers.create(
-            {"email": user.email, "name": display_name(user), "metadata": {"user_id": str(user.pk)}},
-            {"idempotency_key": f"{key}-after-{former.customer_id}" if former else key},
-        )
+        made = stripe_api.client().v1.customers.create(wanted, {"idempotency_key": key})  # type: ignore[arg-type]
     with transaction.atomic():
+        locks.hold_customer(made.id)
         if former is not None:
             Customer.objects.filter(pk=former.pk, user=user).update(user=None, updated_at=timezone.now())
-        return store(customer=stripe_api.as_dict(made))
+        customer = store(customer=stripe_api.as_dict(made))
+    return customer if customer.user_id == user.pk else Customer.objects.get(user=user)
 
 
 def store(*, customer: Object) -> Customer:
@@ -70,6 +76,11 @@ def link(*, user_id: int, customer: Customer) -> bool:
     for subscription in customer.subscriptions.select_related("membership"):
         subscriptions.give_access(subscription)
     return True
+
+
+def _can_pay(customer: Customer) -> bool:
+    """Not one who was deleted at Stripe, or is of the other mode."""
+    return customer.deleted_at is None and customer.livemode == settings.STRIPE_LIVE_MODE
 
 
 def _deleted(row: Customer | None, customer_id: str) -> Customer:

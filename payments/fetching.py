@@ -11,7 +11,7 @@ from typing import Any
 import stripe
 
 from . import invoices, ledger, locks, revisions, stripe_api, subscriptions
-from .models import Customer, Plan
+from .models import Customer, Plan, Subscription
 from .shapes import Object, id_of
 
 EXPAND = {
@@ -20,6 +20,7 @@ EXPAND = {
     "invoice": ["discounts", "lines.data.discounts", "payments.data.payment.payment_intent"],
 }
 PAGE = 100
+BEFORE_PAYMENT = ("invoice.created", "invoice.finalized", "invoice.updated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,12 @@ class Copy:
         return self.object_id if self.kind == "customer" else id_of((self.data or {}).get("customer"))
 
 
-def fetch(kind: str, object_id: str, *, payment_failed: bool = False) -> list[Copy]:
+def fetch(kind: str, object_id: str, *, event_type: str = "") -> list[Copy]:
     """The object, preceded by what it is stored with.
 
     Args:
-        payment_failed: Stripe said so of this invoice, though it may have been paid since.
+        event_type: what Stripe told of it, if it did. A payment that failed may have been made since, and what is said
+            of an invoice before it is due to be paid says nothing of the subscription.
 
     Raises:
         Unavailable: where Stripe does not answer, or what it answers is nonsense.
@@ -55,7 +57,7 @@ def fetch(kind: str, object_id: str, *, payment_failed: bool = False) -> list[Co
     if kind not in KINDS:
         raise ValueError(f"{kind} is nothing that is fetched.")
     if kind == "invoice":
-        return _invoice(object_id, payment_failed=payment_failed)
+        return _invoice(object_id, event_type=event_type)
     return KINDS[kind](object_id)
 
 
@@ -99,12 +101,12 @@ def _prices_unless_known(subscription: Object) -> list[Copy]:
     return [copy for price_id in wanted if price_id not in known for copy in _price(price_id)]
 
 
-def _invoice(invoice_id: str, *, payment_failed: bool = False) -> list[Copy]:
+def _invoice(invoice_id: str, *, event_type: str = "") -> list[Copy]:
     ticket = revisions.ask(invoice_id)
     found = _retrieve("invoice", invoice_id)
     if found is None:
         return [Copy("invoice", ticket, None)]
-    failure = None
+    failure, payment_failed = None, event_type == "invoice.payment_failed"
     if (payment_failed or invoices.has_failed(found)) and not invoices.failure_is_known(invoice_id):
         charges = [
             charge
@@ -114,6 +116,8 @@ def _invoice(invoice_id: str, *, payment_failed: bool = False) -> list[Copy]:
         failure = invoices.first_failure(invoice=found, charges=charges)
     copy = Copy("invoice", ticket, found, {"failure": failure})
     subscription_id = invoices.subscription_id(found)
+    if event_type in BEFORE_PAYMENT and Subscription.objects.filter(subscription_id=subscription_id).exists():
+        subscription_id = ""
     before = _subscription(subscription_id) if subscription_id else []
     if not any(other.object_id == copy.customer_id for other in before):
         before = [*_customer_unless_known(copy.customer_id), *before]

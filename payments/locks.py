@@ -42,6 +42,11 @@ def turn() -> Iterator[None]:
         _turns.release()
 
 
+def hold_customer(customer_id: str) -> None:
+    """Let nobody else write what belongs to a customer of Stripe's, until the transaction ends."""
+    hold(f"stripe customer {customer_id}")
+
+
 def hold(name: str) -> None:
     """Wait until nobody else holds the lock of that name, and hold it until the transaction ends.
 

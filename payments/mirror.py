@@ -81,6 +81,12 @@ def store(kind: str, data: Object) -> str:
     return ""
 
 
+def has(kind: str, object_id: str) -> bool:
+    """Whether an object is mirrored, as it is or as it was."""
+    model: Any = MODELS[kind]
+    return bool(model.objects.filter(id=object_id).exists())
+
+
 def forget(customer_id: str) -> None:
     """Delete what is mirrored of a customer who is no more: names, addresses and cards stand all over it."""
     for relation in djstripe.Customer._meta.related_objects:

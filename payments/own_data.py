@@ -8,7 +8,7 @@ from typing import Any
 
 from accounts.models import User
 
-from . import changes, customers
+from . import changes, customers, mirror
 from .models import Customer, Invoice, Movement, Subscription
 
 
@@ -66,4 +66,6 @@ def prepare(user: User) -> None:
 
 def erase(user: User) -> None:
     """Part the payment records from the person."""
+    for customer in Customer.objects.filter(user=user):
+        mirror.forget(customer.customer_id)
     Customer.objects.filter(user=user).update(user=None)

@@ -90,11 +90,11 @@ def kind_of(event_type: str) -> str:
 
 
 def _bring_in(kind: str, object_id: str, event: WebhookEvent | None) -> bool:
-    payment_failed = event is not None and event.type == "invoice.payment_failed"
+    event_type = event.type if event is not None else ""
     since: dict[str, int] = {}
     with stripe_api.within(SECONDS):
         for _ in range(ATTEMPTS):
-            copies = fetching.fetch(kind, object_id, payment_failed=payment_failed)
+            copies = fetching.fetch(kind, object_id, event_type=event_type)
             since = {copy.object_id: copy.ticket.number for copy in copies} | since
             try:
                 return _Writer(copies, since, event).write()
@@ -143,7 +143,7 @@ class _Writer:
 
     def _write(self) -> bool:
         customer_id = next((copy.customer_id for copy in self.copies if copy.customer_id), "")
-        locks.hold(f"stripe customer {customer_id or self.copies[-1].object_id}")
+        locks.hold_customer(customer_id or self.copies[-1].object_id)
         if self.event is not None and not _claim(self.event):
             return False
         turns = revisions.turns((copy.ticket for copy in self.copies), since=self.since)
@@ -155,7 +155,8 @@ class _Writer:
                 invoices.record_failure(invoice_id=copy.object_id, failure=copy.beside.get("failure"))
                 continue
             _store(copy)
-            if not self.mirror_error:
+            # What only stands beside the object has events of its own, which keep its mirror up to date.
+            if not self.mirror_error and (copy is self.copies[-1] or not mirror.has(copy.kind, copy.object_id)):
                 errors += _mirrored(copy, customer_id)
             revisions.write(copy.ticket)
         if self.event is not None:

@@ -17,7 +17,7 @@ from djstripe.models import Account, WebhookEndpoint
 from observability.logs import redacted
 from observability.problems import Problem
 
-from . import api, listing, metrics, mirror, processing, stripe_api
+from . import listing, metrics, mirror, processing, stripe_api
 from .models import Interval
 from .money import decimals
 from .shapes import Object, moment
@@ -73,7 +73,7 @@ def whose_key() -> Owner:
 
 def webhook_url() -> str:
     """Where Stripe is to send its events."""
-    return f"{settings.PUBLIC_URL}{reverse(api.webhook)}"
+    return f"{settings.PUBLIC_URL}{reverse('stripe_webhook')}"
 
 
 def ensure_webhook(*, rotate: bool = False) -> Iterator[str]:

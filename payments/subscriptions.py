@@ -74,15 +74,17 @@ def access(subscription: Subscription) -> datetime | None:
 
 def give_access(subscription: Subscription) -> None:
     """Write what follows from a subscription's row into the membership of its owner, if it has one."""
-    user = subscription.customer.user
+    given_before = subscription.membership
+    # Who was let in stays the one, though the customer may not be theirs any more.
+    user = given_before.user if given_before else subscription.customer.user
     if user is None:
         return
     now = timezone.now()
     ends_at = access(subscription) or min(subscription.ended_at or now, now)
     given = membership.set_subscription(
-        user=user, membership=subscription.membership, starts_at=subscription.started_at, ends_at=ends_at
+        user=user, membership=given_before, starts_at=subscription.started_at, ends_at=ends_at
     )
-    if given != subscription.membership:
+    if given != given_before:
         subscription.membership = given
         subscription.save(update_fields=["membership", "updated_at"])
 

@@ -6,5 +6,5 @@ from . import api
 
 urlpatterns = [
     path("billing/", include("payments.pages_urls")),
-    path("stripe/webhook/", api.webhook),
+    path("stripe/webhook/", api.WebhookView.as_view(), name="stripe_webhook"),
 ]

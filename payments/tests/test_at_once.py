@@ -1,15 +1,17 @@
 """Many events at the same time, from nothing, and fetches that overtake each other."""
 
 from functools import partial
+from threading import Event
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from djstripe import models as djstripe
 
 from accounts import membership
 from accounts.models import User
 from e2e.stripe.wire import Object
-from payments import customers, processing, webhooks
+from payments import customers, locks, processing, webhooks
 from payments.models import Invoice, Movement, Plan, Revision, Subscription, WebhookEvent
 from payments.tests.shop import Here, Shop, body_and_signature
 from payments.tests.threads import at_once, meanwhile, wait_for
@@ -113,10 +115,11 @@ def test_of_two_fetches_at_once_the_later_is_made_again_when_nobody_knows_which_
 ) -> None:
     subscription_id = shop.subscribe(member)
     path = f"/v1/subscriptions/{subscription_id}"
-    shop.stripe.misbehave("drip", seconds=1.0, paths=path, times=2)
+    shop.stripe.misbehave("drip", seconds=0.5, paths=path, times=1)
 
     first = meanwhile(partial(processing.synchronise, "subscription", subscription_id))
     wait_for(lambda: len(shop.stripe.calls(path)) == 1)
+    shop.stripe.misbehave("drip", seconds=2, paths=path, times=1)
     second = meanwhile(partial(processing.synchronise, "subscription", subscription_id))
     wait_for(lambda: len(shop.stripe.calls(path)) == 2)
     shop.stripe.engine.request("DELETE", path)
@@ -144,6 +147,36 @@ def test_a_customer_that_becomes_known_while_its_subscription_is_stored_makes_a_
 
     assert outcomes == ["processed"] * 4
     assert membership.may_see_members_content(member)
+
+
+@pytest.mark.needs("postgresql")
+def test_of_one_customer_one_thing_is_written_at_a_time(shop: Shop, member: User) -> None:
+    subscription_id = shop.subscribe(member)
+    customer = customers.get_or_create(member)
+    held, enough = Event(), Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            locks.hold_customer(customer.customer_id)
+            held.set()
+            enough.wait(10)
+
+    holding = meanwhile(hold)
+    held.wait(10)
+    writing = meanwhile(partial(processing.synchronise, "subscription", subscription_id))
+    wait_for(someone_waits_for_a_lock)
+    assert not writing.done()
+    enough.set()
+    holding.result(10)
+    writing.result(10)
+
+    assert membership.may_see_members_content(member)
+
+
+def someone_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return bool(cursor.fetchone()[0])
 
 
 def test_an_error_in_a_thread_is_seen(db: Any) -> None:

@@ -40,6 +40,15 @@ def test_a_customer_that_was_made_and_not_heard_of_is_the_same_one(shop: Shop, m
     assert len(shop.get("/v1/customers")["data"]) == 1
 
 
+def test_an_address_that_changes_after_a_failure_is_no_trouble(shop: Shop, member: User) -> None:
+    shop.stripe.misbehave("lost", paths="/v1/customers", times=1)
+    with pytest.raises(stripe_api.Unavailable):
+        customers.get_or_create(member)
+    member.email = "mara@example.com"
+
+    assert customers.get_or_create(member).user == member
+
+
 def test_who_was_deleted_at_stripe_becomes_a_customer_anew(shop: Shop, member: User) -> None:
     former = customers.get_or_create(member)
     shop.stripe.engine.request("DELETE", f"/v1/customers/{former.customer_id}")

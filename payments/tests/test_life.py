@@ -225,7 +225,7 @@ def test_whatever_happens_and_however_it_is_told_the_rows_are_right(stripe_stand
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Life,
         settings=settings(
-            max_examples=15,
+            max_examples=10,
             stateful_step_count=30,
             deadline=None,
             phases=[Phase.explicit, Phase.generate, Phase.shrink],

@@ -210,6 +210,16 @@ def test_what_nobody_is_known_to_own_waits_for_its_owner(customer: Customer, pla
     assert not Membership.objects.exists()
 
 
+def test_whose_customer_it_was_loses_access_with_it(customer: Customer, plan: Plan, member: User) -> None:
+    """As when a customer was deleted at Stripe, and the member is another one by now."""
+    subscriptions.store(subscription=subscription())
+    Customer.objects.update(user=None)
+
+    subscriptions.store(subscription=subscription(status="canceled"))
+
+    assert not membership.may_see_members_content(member)
+
+
 def test_amounts_are_of_the_whole_quantity_and_fractions_of_a_cent_are_rounded(customer: Customer, plan: Plan) -> None:
     several = subscription()
     (item,) = several["items"]["data"]
