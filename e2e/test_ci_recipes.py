@@ -14,7 +14,7 @@ import yaml
 
 from e2e.servers import ROOT, Installation, Server, installed
 
-pytestmark = pytest.mark.needs("git")
+pytestmark = [pytest.mark.once, pytest.mark.needs("git")]
 
 RECIPES = ROOT / "deploy" / "ci"
 CLEAN = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LANG": "C.UTF-8"}

@@ -158,6 +158,7 @@ def test_what_is_refused_is_not_all_called_an_attempt_to_climb(site: Site) -> No
     assert site.climbs() == before
 
 
+@pytest.mark.once
 def test_five_thousand_harmless_paths_count_nothing(site: Site) -> None:
     before, requests = site.climbs(), site.requests()
     paths = _harmless_paths()

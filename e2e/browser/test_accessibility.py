@@ -8,7 +8,7 @@ import pytest
 
 from e2e.browser.site import ADMIN, Account, Visitor
 
-pytestmark = pytest.mark.needs("chromium")
+pytestmark = [pytest.mark.once, pytest.mark.needs("chromium")]
 
 ANYONE = ["/", "/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/accounts/password/reset/done/"]
 ANYONE += ["/accounts/login/code/", "/accounts/confirm-email/", "/accounts/confirm-email/not-a-key/"]
