@@ -67,6 +67,7 @@ def test_a_subscription_is_lived_through(
     server, visitor = site.server, visit(javascript=javascript)
     charged = server.metric("stripe_payment_value_total", currency="eur")
     refunded = server.metric("stripe_payment_refunds_total", currency="eur")
+    disputed = server.metric("stripe_payment_disputes_total", currency="eur")
     failed = server.metric("stripe_subscription_failures_total", reason="insufficient_funds")
     trialing = server.metric("stripe_subscriptions", status="trialing")
     active = server.metric("stripe_subscriptions", status="active")
@@ -129,6 +130,17 @@ def test_a_subscription_is_lived_through(
     stripe.wait()
     assert is_member(visitor)
     comes_to(server, "stripe_payment_refunds_total", refunded + 400, currency="eur")
+
+    # So does a dispute, which is won in the end; the counter tells of what was disputed, and does not fall.
+    first = _api(stripe).charges.list({"customer": customer}).data[-1]
+    dispute = stripe.dispute(first.id)
+    stripe.wait()
+    assert is_member(visitor)
+    comes_to(server, "stripe_payment_disputes_total", disputed + 900, currency="eur")
+    stripe.close_dispute(dispute["id"], won=True)
+    stripe.wait()
+    assert is_member(visitor)
+    comes_to(server, "stripe_payment_disputes_total", disputed + 900, currency="eur")
 
     # Cancelled, kept after all, and cancelled for good.
     visitor.presses("Cancel")
