@@ -176,9 +176,7 @@ def test_what_its_links_lead_to_answers_as_promised(asgi: AsgiClient, schema: An
         def validate_response(self, response: Response, case: Any, **kwargs: Any) -> None:
             case.validate_response(response, checks=checks)
 
-    Workflow.run(settings=settings(BOUNDED, max_examples=80, stateful_step_count=15))
-
-    assert followed >= {  # the document's own; schemathesis finds a few more
+    wanted = {  # the document's own; schemathesis finds a few more
         "GET /dora/deployments -> [200] change -> PATCH /dora/deployments/{id}",
         "GET /dora/deployments -> [200] read -> GET /dora/deployments/{id}",
         "GET /dora/incidents -> [200] change -> PATCH /dora/incidents/{id}",
@@ -189,6 +187,13 @@ def test_what_its_links_lead_to_answers_as_promised(asgi: AsgiClient, schema: An
         "POST /auth/refresh -> [200] sign_out -> POST /auth/logout",
         "POST /auth/register -> [201] sign_in -> POST /auth/login",
     }
+    # Which links a run follows hangs on the answers, and so on tokens that are random: another run may find the last.
+    for derandomize in (True, False, False, False):
+        Workflow.run(settings=settings(BOUNDED, derandomize=derandomize, max_examples=80, stateful_step_count=15))
+        if followed >= wanted:
+            break
+
+    assert followed >= wanted
     assert succeeded >= {
         "read -> GET /dora/deployments/{id}",
         "read -> GET /dora/incidents/{id}",
