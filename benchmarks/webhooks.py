@@ -26,10 +26,11 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from e2e.stripe.standin import KEY, Handle, standin
+
 SERVER_URL = os.environ.get("DATABASE_URL", "")
 ON_POSTGRESQL = SERVER_URL.startswith("postgres")
 DATABASE_NAME = f"bambisleep_benchmark_{os.getpid()}"
-KEY = "sk_test_" + "standin0" * 3
 SECRET = "whsec_benchmark"
 DATA_DIR = tempfile.TemporaryDirectory(prefix="benchmark-")
 (Path(DATA_DIR.name) / "static").mkdir()
@@ -68,7 +69,6 @@ from psycopg import sql  # noqa: E402
 
 from bambisleep import urls  # noqa: E402
 from benchmarks.sides import Side, by_turns, ratio, spread  # noqa: E402
-from e2e.stripe.standin import Handle, standin  # noqa: E402
 from observability.http.edge import Edge  # noqa: E402
 from observability.http.handler import Handler  # noqa: E402
 from observability.http.routes import expect_known_routes  # noqa: E402
@@ -121,7 +121,7 @@ def nothing(**_: Any) -> None:
 def lives(standing: Handle, number: int) -> tuple[Life, list[Life]]:
     """The events of products and prices, and those of so many subscriptions."""
     plans = standing.plans()
-    api = stripe.StripeClient(KEY, base_addresses={"api": standing.url}, max_network_retries=0)
+    api = standing.api()
     customers = []
     for index in range(number):
         customer = api.v1.customers.create({"email": f"member-{index}@example.org"}).id

@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-import stripe as stripe_library
 
 from e2e.servers import PRODUCTION, Installation, Server
 from e2e.stripe.standin import KEY, SECRET, Handle, standin
@@ -28,7 +27,6 @@ class Site:
     server: Server
     installation: Installation
     stripe: Handle
-    api: stripe_library.StripeClient
     price: str
 
     def deliver(self, event: dict[str, Any]) -> httpx.Response:
@@ -59,9 +57,7 @@ def site(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -
         }
         price = stripe.plans().monthly
         with installation.serving("daphne", **settings) as server:
-            client = stripe_library.RequestsClient(timeout=30)
-            api = stripe_library.StripeClient(KEY, base_addresses={"api": stripe.url}, http_client=client)
-            found = Site(server, installation, stripe, api, price)
+            found = Site(server, installation, stripe, price)
             for event in stripe.events():
                 assert found.deliver(event).status_code == 200
             _sign_up(server, "ann")
@@ -89,7 +85,7 @@ def _timed(act: Any, *arguments: Any) -> tuple[httpx.Response, float]:
 @pytest.mark.parametrize("mode", MODES)
 def test_an_event_is_refused_in_time_and_made_good_by_the_next_delivery(site: Site, mode: str) -> None:
     name = f"customer-{mode}"
-    customer = site.api.v1.customers.create({"email": f"{name}@example.org"})
+    customer = site.stripe.api().v1.customers.create({"email": f"{name}@example.org"})
     event = next(event for event in reversed(site.stripe.events()) if event["type"] == "customer.created")
     known = f"SELECT count(*) FROM payments_customer WHERE customer_id = '{customer.id}'"
     site.stripe.misbehave(mode, seconds=60)
@@ -150,7 +146,7 @@ def _subscribed(site: Site) -> None:
         return
     page = site.press("/billing/plans/", "/billing/checkout/")
     assert page.status_code == 303, page.text
-    session = site.api.v1.checkout.sessions.list({"status": "open"}).data[0].id
+    session = site.stripe.api().v1.checkout.sessions.list({"status": "open"}).data[0].id
     site.stripe.complete_checkout(session)
     site.server.http.get("/billing/done/", params={"session_id": session}).raise_for_status()
     assert site.installation.count("payments_subscription") == 1

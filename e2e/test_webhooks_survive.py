@@ -16,7 +16,6 @@ from typing import Any
 
 import httpx
 import pytest
-import stripe as stripe_library
 
 from e2e.postgresql import Database, postgresql
 from e2e.servers import PRODUCTION, Installation, Server, wait_for
@@ -64,7 +63,7 @@ class Result:
     def all(self, kind: str) -> list[Any]:
         """What Stripe has of a kind."""
         asked = {"limit": 100, "status": "all"} if kind == "subscriptions" else {"limit": 100}
-        return list(getattr(_api(self.stripe).v1, kind).list(asked).auto_paging_iter())
+        return list(getattr(self.stripe.api().v1, kind).list(asked).auto_paging_iter())
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +91,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
 
 def _lives(stripe: Handle) -> list[dict[str, Any]]:
     """The events of many subscriptions: on trial, paid, failed and recovered, canceled, refunded."""
-    price, api = stripe.plans().monthly, _api(stripe).v1
+    price, api = stripe.plans().monthly, stripe.api().v1
     made = []
     for number in range(REQUESTS // 40):
         customer = api.customers.create({"email": f"member-{number}@example.org"}).id
@@ -104,8 +103,7 @@ def _lives(stripe: Handle) -> list[dict[str, Any]]:
                 "success_url": "http://127.0.0.1/done",
             }
         )
-        stripe.complete_checkout(session.id)
-        made.append((customer, api.checkout.sessions.retrieve(session.id).subscription))
+        made.append((customer, stripe.complete_checkout(session.id)["subscription"]))
     for number, (customer, subscription) in enumerate(made):
         if number % 3 == 0:
             api.subscriptions.cancel(subscription)
@@ -121,11 +119,6 @@ def _lives(stripe: Handle) -> list[dict[str, Any]]:
     events = stripe.events()
     assert len(events) >= REQUESTS // 4
     return events
-
-
-def _api(stripe: Handle) -> stripe_library.StripeClient:
-    client = stripe_library.RequestsClient(timeout=30)
-    return stripe_library.StripeClient(KEY, base_addresses={"api": stripe.url}, http_client=client)
 
 
 def _send_all_and_kill(sender: Sender, events: list[dict[str, Any]], database: Database) -> None:

@@ -59,11 +59,6 @@ class PlanAdmin(AtStripe, ReadOnly, admin.ModelAdmin[Plan]):
         counted = Subscription.objects.counted().filter(plan=OuterRef("pk"))
         return super().get_queryset(request).annotate(subscriber_number=_number(counted, "plan"))
 
-    @admin.display(description="every", ordering="interval")
-    def every(self, plan: Plan) -> str:
-        """The interval."""
-        return plan.interval_text
-
     @admin.display(description="active subscriptions", ordering="subscriber_number")
     def subscribers(self, plan: Any) -> SafeString:
         """Active or on trial; the list of them."""
@@ -172,11 +167,6 @@ class SubscriptionAdmin(AtStripe, ReadOnly, admin.ModelAdmin[Subscription]):
         """When it ended, or is to end."""
         at = row.ended_at or row.cancels_at
         return f"{'ended ' if row.ended_at else ''}{at:%Y-%m-%d}" if at else "renews"
-
-    @admin.display(description="every", ordering="interval")
-    def every(self, row: Subscription) -> str:
-        """The interval."""
-        return row.interval if row.interval_count == 1 else f"{row.interval_count} {row.interval}s"
 
 
 @admin.register(Invoice)

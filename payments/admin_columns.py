@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from . import dashboard
 from .models import Customer
+from .money import every
 from .money import text as money
 
 
@@ -32,6 +33,11 @@ class AtStripe:
     def amount(self, row: Any) -> str:
         """In its currency."""
         return money(row.amount_minor, row.currency)
+
+    @admin.display(description="every", ordering="interval")
+    def every(self, row: Any) -> str:
+        """How often it is paid."""
+        return every(row)
 
 
 def day(name: str) -> Callable[[Any], str]:

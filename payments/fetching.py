@@ -4,7 +4,7 @@ No transaction is open while Stripe is asked, and no connection to the database 
 fetched has a ticket, taken before (`payments.revisions`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,6 @@ EXPAND = {
     "refund": ["balance_transaction", "failure_balance_transaction"],
     "invoice": ["discounts", "lines.data.discounts", "payments.data.payment.payment_intent"],
 }
-PAGE = 100
 BEFORE_PAYMENT = ("invoice.created", "invoice.finalized", "invoice.updated")
 
 
@@ -206,27 +205,11 @@ def _retrieve(kind: str, object_id: str) -> Object | None:
 
 def _listed(name: str, params: dict[str, Any]) -> Iterator[Any]:
     """What a list holds, page by page."""
-    after: dict[str, Any] = {}
-    while True:
-        found = _ask(f"/v1/{name}", {**params, **after, "limit": PAGE})
-        data = found.get("data")
-        if found.get("object") != "list" or not isinstance(data, list):
-            raise stripe_api.Unavailable(f"Stripe answered something else than a list of {name}.")
-        yield from data
-        if not found.get("has_more") or not data:
-            return
-        after = {"starting_after": data[-1]["id"]}
+    for page in stripe_api.pages(name, params, ask=_ask):
+        yield from page
 
 
-def _ask(path: str, params: dict[str, Any]) -> dict[str, Any]:
+def _ask(path: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """GET, as plain JSON."""
     locks.give_back_connection()  # a slow answer of Stripe's costs nobody else one
-    client = stripe_api.client()
-    with stripe_api.reaching():
-        try:
-            found = client.raw_request("get", path, **params).data
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise stripe_api.Unavailable("Stripe's answer makes no sense.") from error
-    if not isinstance(found, dict):
-        raise stripe_api.Unavailable("Stripe's answer makes no sense.")
-    return found
+    return stripe_api.get(path, params)

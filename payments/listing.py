@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 import stripe
 
-from . import stripe_api
+from observability.logs import redacted
+
+from . import processing, stripe_api
 from .shapes import Object
 
-PAGE = 100  # as many as Stripe gives at once
 PAUSES_SECONDS = (1.0, 4.0, 15.0)  # before another attempt
 FINAL = (stripe.AuthenticationError, stripe.PermissionError)  # what no waiting mends
 
@@ -23,14 +24,7 @@ def pages(name: str, **filters: Any) -> Iterator[list[Object]]:
     Raises:
         Unavailable: where Stripe does not answer, after some attempts.
     """
-    after: dict[str, Any] = {}
-    while True:
-        page = patiently(partial(_page, name, {**filters, **after, "limit": PAGE}))
-        data = page["data"]
-        yield data
-        if not data or not page.get("has_more"):
-            return
-        after = {"starting_after": data[-1]["id"]}
+    return stripe_api.pages(name, filters, ask=lambda path, params: patiently(partial(stripe_api.get, path, params)))
 
 
 def one(name: str, object_id: str) -> Object | None:
@@ -40,7 +34,7 @@ def one(name: str, object_id: str) -> Object | None:
         Unavailable: likewise.
     """
     try:
-        return patiently(partial(_get, f"/v1/{name}/{object_id}", {}))
+        return patiently(partial(stripe_api.get, f"/v1/{name}/{object_id}", {}))
     except stripe.InvalidRequestError as error:
         if error.code != "resource_missing":
             raise
@@ -63,19 +57,19 @@ def patiently(call: Callable[[], Found]) -> Found:
     return call()
 
 
-def _page(name: str, params: dict[str, Any]) -> Object:
-    found = _get(f"/v1/{name}", params)
-    if found.get("object") != "list" or not isinstance(found.get("data"), list):
-        raise stripe_api.Unavailable(f"Stripe answered something else than a list of {name}.")
-    return found
+def bring_in(kind: str, object_id: str) -> str:
+    """Have one of Stripe's objects brought in; one that cannot be stored does not keep the others.
 
+    Returns:
+        Why that failed; "" where it did not.
 
-def _get(path: str, params: dict[str, Any]) -> Object:
-    with stripe_api.reaching():
-        try:
-            found = stripe_api.client().raw_request("get", path, **params).data
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise stripe_api.Unavailable("Stripe's answer makes no sense.") from error
-    if not isinstance(found, dict):
-        raise stripe_api.Unavailable("Stripe's answer makes no sense.")
-    return found
+    Raises:
+        Unavailable: where Stripe does not answer, after some attempts.
+    """
+    try:
+        patiently(partial(processing.synchronise, kind, object_id))
+    except stripe_api.Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - told, and the next one's turn
+        return redacted(f"{type(error).__name__}: {error}")
+    return ""

@@ -17,6 +17,8 @@ from django_prometheus.models import ExportModelOperationsMixin
 
 from accounts.models import Membership
 
+from .money import every
+
 
 class Interval(models.TextChoices):
     """How often a plan is paid."""
@@ -66,12 +68,7 @@ class Plan(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.interval_text})"
-
-    @property
-    def interval_text(self) -> str:
-        """Such as "month" or "3 months"."""
-        return self.interval if self.interval_count == 1 else f"{self.interval_count} {self.interval}s"
+        return f"{self.name} ({every(self)})"
 
 
 class Customer(models.Model):

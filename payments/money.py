@@ -50,13 +50,18 @@ def text(minor: int, currency: str) -> str:
     return format_currency(Decimal(minor).scaleb(-places), code, pattern, locale=LOCALE, currency_digits=False)
 
 
+def every(of: Recurring) -> str:
+    """The time between two payments: "month", "3 months"."""
+    return of.interval if of.interval_count == 1 else f"{of.interval_count} {of.interval}s"
+
+
 def price(of: Recurring) -> str:
     """What it costs and how often, such as "€9.00 a month" or "€24.00 every 3 months"."""
-    often = f"a {of.interval}" if of.interval_count == 1 else f"every {of.interval_count} {of.interval}s"
+    often = f"a {of.interval}" if of.interval_count == 1 else f"every {every(of)}"
     return f"{text(of.amount_minor, of.currency)} {often}"
 
 
 def rhythm(of: Recurring) -> str:
     """How often it is paid: "monthly", "every 3 months"."""
     once = {"day": "daily", "week": "weekly", "month": "monthly", "year": "yearly"}
-    return once[of.interval] if of.interval_count == 1 else f"every {of.interval_count} {of.interval}s"
+    return once[of.interval] if of.interval_count == 1 else f"every {every(of)}"

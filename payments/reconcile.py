@@ -7,15 +7,12 @@ movement of which Stripe knows nothing, is for a person to look at: the ledger i
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
 
-from observability.logs import redacted
-
-from . import ledger, listing, processing, stripe_api
+from . import ledger, listing, subscriptions
 from .models import Invoice, Movement, Subscription
 from .money import text as money
 from .shapes import Object, items, moment
@@ -106,24 +103,24 @@ def _mended(comparison: Comparison, object_id: str, text: str) -> Difference:
 
 def _fetch_again(kind: str, object_id: str) -> str:
     """Why that failed; "" where it did not."""
-    try:
-        listing.patiently(partial(processing.synchronise, kind, object_id))
-    except stripe_api.Unavailable:
-        raise
-    except Exception as error:  # noqa: BLE001 - one that cannot be stored does not keep the others
-        return f" ({redacted(f'{type(error).__name__}: {error}')})"
-    return ""
+    error = listing.bring_in(kind, object_id)
+    return f" ({error})" if error else ""
 
 
 def _movements(
-    kinds: tuple[Kind, ...], expected: Callable[[Object], Amounts]
+    kinds: tuple[Kind, ...], moved: Callable[[Object], list[ledger.Moved]]
 ) -> Callable[[list[Object]], dict[str, str]]:
     def differs(page: list[Object]) -> dict[str, str]:
         here: dict[str, Amounts] = {found["id"]: {} for found in page}
         rows = Movement.objects.filter(kind__in=kinds, stripe_id__in=here)
         for stripe_id, kind, amount, currency in rows.values_list("stripe_id", "kind", "amount_minor", "currency"):
             here[stripe_id][kind] = (amount, currency)
-        texts = {found["id"]: _difference(here[found["id"]], expected(found)) for found in page}
+        texts = {
+            found["id"]: _difference(
+                here[found["id"]], {each.kind: (each.amount_minor, found["currency"]) for each in moved(found)}
+            )
+            for found in page
+        }
         return {object_id: text for object_id, text in texts.items() if text}
 
     return differs
@@ -140,29 +137,6 @@ def _difference(here: Amounts, there: Amounts) -> str:
         elif here[kind] != there[kind]:
             said.append(f"the {word} is {money(*here[kind])} in the ledger, {money(*there[kind])} at Stripe")
     return "; ".join(said)
-
-
-def _of_charge(charge: Object) -> Amounts:
-    if charge["status"] != "succeeded" or not charge["captured"]:
-        return {}
-    return {Kind.CHARGE: (charge["amount_captured"], charge["currency"])}
-
-
-def _of_refund(refund: Object) -> Amounts:
-    moved = any(refund.get(name) is not None for name in ("balance_transaction", "failure_balance_transaction"))
-    came_back = refund["status"] in {"failed", "canceled"} and moved
-    made: Amounts = {Kind.REFUND: (-refund["amount"], refund["currency"])}
-    if came_back:
-        return {**made, Kind.REFUND_FAILED: (refund["amount"], refund["currency"])}
-    return made if refund["status"] == "succeeded" else {}
-
-
-def _of_dispute(dispute: Object) -> Amounts:
-    if dispute["status"] in ledger.NOT_WITHDRAWN:
-        return {}
-    taken: Amounts = {Kind.DISPUTE: (-dispute["amount"], dispute["currency"])}
-    won: Amounts = {Kind.DISPUTE_WON: (dispute["amount"], dispute["currency"])}
-    return {**taken, **won} if dispute["status"] == "won" else taken
 
 
 def _in_ledger(kind: Kind) -> Callable[[Period], set[str]]:
@@ -207,8 +181,8 @@ def _subscriptions(page: list[Object]) -> dict[str, str]:
             texts[found["id"]] = f"its price is {row.price_id} here, and not at Stripe"
             continue
         period_ends_at = moment(item.get("current_period_end"))
-        ends = found.get("cancel_at") or (found.get("cancel_at_period_end") and item.get("current_period_end")) or None
-        there = (found["status"], _day(period_ends_at), _day(moment(ends)), _day(moment(found.get("ended_at"))))
+        cancels_at = subscriptions.cancels_at(found, period_ends_at)
+        there = (found["status"], _day(period_ends_at), _day(cancels_at), _day(moment(found.get("ended_at"))))
         ours = (row.status, _day(row.period_ends_at), _day(row.cancels_at), _day(row.ended_at))
         if there != ours:
             texts[found["id"]] = _otherwise(("status", "end of the period", "cancellation", "end"), ours, there)
@@ -244,12 +218,12 @@ def _all_that_stand(period: Period) -> list[dict[str, Any]]:
 
 
 COMPARISONS = (
-    Comparison("charge", _of_period, _movements((Kind.CHARGE,), _of_charge), _in_ledger(Kind.CHARGE)),
+    Comparison("charge", _of_period, _movements((Kind.CHARGE,), ledger.of_charge), _in_ledger(Kind.CHARGE)),
     Comparison(
-        "refund", _of_period, _movements((Kind.REFUND, Kind.REFUND_FAILED), _of_refund), _in_ledger(Kind.REFUND)
+        "refund", _of_period, _movements((Kind.REFUND, Kind.REFUND_FAILED), ledger.of_refund), _in_ledger(Kind.REFUND)
     ),
     Comparison(
-        "dispute", _of_period, _movements((Kind.DISPUTE, Kind.DISPUTE_WON), _of_dispute), _in_ledger(Kind.DISPUTE)
+        "dispute", _of_period, _movements((Kind.DISPUTE, Kind.DISPUTE_WON), ledger.of_dispute), _in_ledger(Kind.DISPUTE)
     ),
     Comparison("subscription", _all_that_stand, _subscriptions, _standing),
     Comparison("invoice", _of_period, _invoices, _drafts),

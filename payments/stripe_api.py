@@ -5,7 +5,7 @@ an `answering(…)` block it is answered from what was fetched before, and what 
 transaction waits for the network (`payments.processing`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NoAnswer
 from contextlib import contextmanager
@@ -20,6 +20,8 @@ from django.conf import settings
 from observability.problems import Problem
 
 Answer = tuple[bytes, int, Mapping[str, str]]
+Ask = Callable[[str, Mapping[str, Any]], dict[str, Any]]  # path and parameters to the answer
+PAGE = 100  # as many of a list as Stripe gives at once
 CALLS_AT_ONCE = 16  # of one process; more wait, within their own limit
 
 _answers: ContextVar[dict[str, Answer] | None] = ContextVar("stripe_answers", default=None)
@@ -162,6 +164,43 @@ def reaching() -> Iterator[None]:
         raise
     except stripe.StripeError as error:
         raise Unavailable("Stripe does not answer as it should. Nothing was charged; try again in a moment.") from error
+
+
+def get(path: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """What Stripe answers at `path`, as plain JSON.
+
+    Raises:
+        Unavailable: where it does not answer, or what it answers is nonsense.
+    """
+    with reaching():
+        try:
+            found = client().raw_request("get", path, **params).data
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise Unavailable("Stripe's answer makes no sense.") from error
+    if not isinstance(found, dict):
+        raise Unavailable("Stripe's answer makes no sense.")
+    return found
+
+
+def pages(name: str, params: Mapping[str, Any], *, ask: Ask = get) -> Iterator[list[Any]]:
+    """The pages of a list, such as pages("charges", {"customer": "cus_123"}); the newest first.
+
+    Args:
+        ask: how, where it is not enough just to `get`.
+
+    Raises:
+        Unavailable: likewise.
+    """
+    after: dict[str, Any] = {}
+    while True:
+        found = ask(f"/v1/{name}", {**params, **after, "limit": PAGE})
+        data = found.get("data")
+        if found.get("object") != "list" or not isinstance(data, list):
+            raise Unavailable(f"Stripe answered something else than a list of {name}.")
+        yield data
+        if not data or not found.get("has_more"):
+            return
+        after = {"starting_after": data[-1]["id"]}
 
 
 @contextmanager

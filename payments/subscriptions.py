@@ -42,7 +42,7 @@ def store(*, subscription: Object) -> Subscription:
         "trial_ends_at": moment(subscription.get("trial_end")),
         "period_starts_at": _period(subscription, item, "current_period_start"),
         "period_ends_at": period_ends_at,
-        "cancels_at": _cancels_at(subscription, period_ends_at),
+        "cancels_at": cancels_at(subscription, period_ends_at),
         "canceled_at": moment(subscription.get("canceled_at")),
         "ended_at": moment(subscription.get("ended_at")),
         "cancellation_reason": ((subscription.get("cancellation_details") or {}).get("reason") or "")[:40],
@@ -94,6 +94,13 @@ def price_ids(subscription: Object) -> list[str]:
     return [id_of(item["price"]) for item in items(subscription["items"])]
 
 
+def cancels_at(subscription: Object, period_ends_at: datetime | None) -> datetime | None:
+    """When a subscription is to end; None where it renews."""
+    if subscription.get("cancel_at"):
+        return moment(subscription["cancel_at"])
+    return period_ends_at if subscription.get("cancel_at_period_end") else None
+
+
 def _item_of_plan(subscription: Object) -> tuple[Any, Plan | None]:
     found = items(subscription["items"])
     if not found:
@@ -106,9 +113,3 @@ def _item_of_plan(subscription: Object) -> tuple[Any, Plan | None]:
 def _period(subscription: Object, item: Object, name: str) -> datetime | None:
     """The period stands in the item; in the subscription in versions of the API before 2025-03-31."""
     return moment(item.get(name, subscription.get(name)))
-
-
-def _cancels_at(subscription: Object, period_ends_at: datetime | None) -> datetime | None:
-    if subscription.get("cancel_at"):
-        return moment(subscription["cancel_at"])
-    return period_ends_at if subscription.get("cancel_at_period_end") else None

@@ -7,15 +7,12 @@ brought in by `payments.reconcile`.
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any, Literal
 
 from django.conf import settings
 from django.db.models import Model
 
-from observability.logs import redacted
-
-from . import demo, listing, mirror, processing, stripe_api
+from . import demo, listing, mirror
 from .models import Customer, Plan, Subscription
 from .shapes import Object
 
@@ -70,13 +67,8 @@ def _filters(kind: str, since: datetime | None) -> dict[str, Any]:
 
 
 def _bring_in(kind: str, object_id: str, outcome: Outcome) -> Synced:
-    try:
-        listing.patiently(partial(processing.synchronise, kind, object_id))
-    except stripe_api.Unavailable:
-        raise
-    except Exception as error:  # noqa: BLE001 - one that cannot be stored does not keep the others
-        return Synced(kind, object_id, "failed", redacted(f"{type(error).__name__}: {error}"))
-    return Synced(kind, object_id, outcome)
+    error = listing.bring_in(kind, object_id)
+    return Synced(kind, object_id, "failed" if error else outcome, error)
 
 
 def _unchanged(kind: str, page: list[Object]) -> set[str]:

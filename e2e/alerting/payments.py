@@ -28,7 +28,7 @@ class Shop:
     @property
     def api(self) -> stripe.StripeClient:
         """Stripe's own client."""
-        return stripe.StripeClient(KEY, base_addresses={"api": self.stripe.url}, max_network_retries=0)
+        return self.stripe.api()
 
     def open(self, site_url: str) -> None:
         """Prices for members, whose events reach the site."""

@@ -11,8 +11,7 @@ import pytest
 import stripe
 
 from e2e.stripe import Plans
-from e2e.stripe.standin import KEY, Handle, standin
-from e2e.stripe.wire import VERSION
+from e2e.stripe.standin import Handle, standin
 
 
 @pytest.fixture(scope="session")
@@ -31,19 +30,7 @@ def fake(_process: Handle) -> Handle:
 @pytest.fixture
 def client(fake: Handle) -> stripe.StripeClient:
     """Stripe's own client, which repeats nothing by itself."""
-    return client_of(fake)
-
-
-def client_of(fake: Handle, key: str = KEY, *, seconds: float = 20) -> stripe.StripeClient:
-    """One with a key and a time limit of its own."""
-    transport = stripe.RequestsClient(timeout=seconds)
-    return stripe.StripeClient(
-        key,
-        base_addresses={"api": fake.url},
-        http_client=transport,
-        max_network_retries=0,
-        stripe_version=VERSION,
-    )
+    return fake.api()
 
 
 @pytest.fixture

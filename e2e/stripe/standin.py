@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from e2e.stripe.delivery import sign
 from e2e.stripe.engine import Plans
 from e2e.stripe.server import StandIn
 from e2e.stripe.state import DAY, HOUR
-from e2e.stripe.wire import Object
+from e2e.stripe.wire import VERSION, Object
+
+if TYPE_CHECKING:
+    from stripe import StripeClient
 
 KEY = "sk_test_" + "standin0" * 3
 SECRET = "whsec_standin0standin0standin0standin0"
@@ -28,6 +31,18 @@ class Handle:
     """A running stand-in at `url`."""
 
     url: str
+
+    def api(self, key: str = KEY, *, seconds: float = 20) -> "StripeClient":
+        """Stripe's own client for it, which repeats nothing by itself."""
+        import stripe  # which the stand-in itself does without
+
+        return stripe.StripeClient(
+            key,
+            base_addresses={"api": self.url},
+            http_client=stripe.RequestsClient(timeout=seconds),
+            max_network_retries=0,
+            stripe_version=VERSION,
+        )
 
     def control(self, path: str, /, **asked: Any) -> Any:
         """POST to /_standin/…; an error of the stand-in is an AssertionError that says it."""

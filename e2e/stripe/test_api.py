@@ -11,7 +11,7 @@ import stripe
 
 from e2e.servers import ROOT, free_port, running
 from e2e.stripe import Plans, Refused, Stripe
-from e2e.stripe.conftest import client_of, subscribe
+from e2e.stripe.conftest import subscribe
 from e2e.stripe.standin import KEY, Handle
 from e2e.stripe.wire import parse_form
 
@@ -37,14 +37,14 @@ def test_a_form_with_brackets_is_read_as_lists_and_objects() -> None:
 @pytest.mark.parametrize("key", ["sk_test_refused" + "0" * 20, "sk_live_" + "a" * 24, "pk_test_" + "a" * 24])
 def test_another_key_is_refused_without_being_told_back(fake: Handle, key: str) -> None:
     with pytest.raises(stripe.AuthenticationError) as refused:
-        client_of(fake, key).v1.customers.list()
+        fake.api(key).v1.customers.list()
 
     assert refused.value.http_status == 401
     assert key not in str(refused.value)
 
 
 def test_a_restricted_key_is_as_good_as_a_secret_one(fake: Handle) -> None:
-    assert client_of(fake, "rk_test_" + "a" * 24).v1.accounts.retrieve_current().id.startswith("acct_")
+    assert fake.api("rk_test_" + "a" * 24).v1.accounts.retrieve_current().id.startswith("acct_")
 
 
 def test_what_is_missing_or_unknown_or_wrong_is_named(client: stripe.StripeClient) -> None:
@@ -188,7 +188,7 @@ def test_an_event_says_what_was_different_before(fake: Handle, client: stripe.St
     ],
 )
 def test_it_misbehaves_on_demand_where_it_is_told_to(fake: Handle, mode: str, error: type[stripe.StripeError]) -> None:
-    client = client_of(fake, seconds=0.3)
+    client = fake.api(seconds=0.3)
     fake.misbehave(mode, seconds=1, paths="^/v1/customers$", times=1)
 
     with pytest.raises(error):
@@ -198,7 +198,7 @@ def test_it_misbehaves_on_demand_where_it_is_told_to(fake: Handle, mode: str, er
 
 
 def test_dripping_keeps_a_limit_on_single_reads_from_ever_being_met(fake: Handle) -> None:
-    client = client_of(fake, seconds=0.5)
+    client = fake.api(seconds=0.5)
     fake.misbehave("drip", seconds=1.5, times=1)
     begun = time.monotonic()
 
@@ -240,7 +240,7 @@ def test_the_process_ends_when_it_is_told_to_and_knows_the_same_when_it_is_back(
         port = free_port()
         command = [sys.executable, "-m", "e2e.stripe", "--port", str(port), "--plans", "--keep", str(tmp_path / "kept")]
         with running(command, environment={}, port=port, log=tmp_path / log, ready="/_standin/health") as server:
-            found = [price.id for price in client_of(Handle(server.url)).v1.prices.list().data]
+            found = [price.id for price in Handle(server.url).api().v1.prices.list().data]
         assert server.process.returncode == 0, server.output
         return found
 

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
+from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.models import User
@@ -15,6 +16,12 @@ numbers = count(1)
 def days_ago(days: float) -> datetime:
     """That long before now."""
     return timezone.now() - timedelta(days=days)
+
+
+def balance(currency: str, *, livemode: bool = False) -> int:
+    """The sum of the ledger in a currency, in minor units."""
+    found = Movement.objects.filter(currency=currency, livemode=livemode).aggregate(total=Sum("amount_minor"))
+    return found["total"] or 0
 
 
 def plan(name: str = "Membership", **more: Any) -> Plan:

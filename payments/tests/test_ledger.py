@@ -10,6 +10,7 @@ from bambisleep.tests.client import AsgiClient
 from e2e.stripe.wire import Object
 from payments import ledger, processing
 from payments.models import Movement
+from payments.tests.rows import balance
 from payments.tests.shop import Shop
 
 pytestmark = pytest.mark.django_db
@@ -87,7 +88,7 @@ def test_a_refund_that_came_back_leaves_two_rows_however_late_it_is_seen(seen_be
 
     assert rows() == [("refund", -400, "eur"), ("refund_failed", 400, "eur")]
     assert Movement.objects.get(kind="refund_failed").occurred_at.timestamp() == 1_800_000_300
-    assert ledger.balance("eur") == 0
+    assert balance("eur") == 0
 
 
 def test_a_refund_that_failed_before_any_money_moved_is_none() -> None:
@@ -127,7 +128,7 @@ def test_amounts_are_kept_in_the_minor_unit_of_their_currency_as_they_come(curre
     ledger.record_charge(charge=charge(amount_captured=12_345, currency=currency))
     ledger.record_refund(refund=refund(amount=5, currency=currency), charge=charge())
 
-    assert ledger.balance(currency) == 12_340
+    assert balance(currency) == 12_340
 
 
 def test_a_purchase_in_yen_and_one_in_dinars_are_recorded_whole(

@@ -23,9 +23,10 @@ from accounts import membership
 from accounts.models import User
 from bambisleep.tests.client import AsgiClient
 from e2e.stripe.wire import Object
-from payments import ledger, processing
+from payments import processing
 from payments.metrics import HANDLED
 from payments.models import Subscription, WebhookEvent
+from payments.tests.rows import balance
 from payments.tests.shop import URL, Here, post
 from payments.tests.twins import Twin, differences
 
@@ -233,4 +234,4 @@ def test_whatever_happens_and_however_it_is_told_the_rows_are_right(stripe_stand
             database=None,
         ),
     )
-    assert ledger.balance("eur") == 0
+    assert balance("eur") == 0

@@ -204,7 +204,7 @@ def test_the_other_mode_is_none_of_its_business(shop: Shop) -> None:
 
 
 def test_many_pages_are_gone_through(stripe_standin: Here, life: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "PAGE", 1)
+    monkeypatch.setattr(stripe_api, "PAGE", 1)
     run()
     assert Movement.objects.filter(kind="charge").count() == 2
     assert "Nothing differs." in run()

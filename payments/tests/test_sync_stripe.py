@@ -91,7 +91,7 @@ def test_rows_that_are_missing_are_made_though_the_mirror_has_them(stripe_standi
 
 
 def test_many_pages_are_gone_through(stripe_standin: Here, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "PAGE", 2)
+    monkeypatch.setattr(stripe_api, "PAGE", 2)
     for number in range(7):
         stripe_api.client().v1.customers.create({"email": f"m{number}@example.org"})
     assert "customers: 7 (7 brought in)" in run("--only", "customer")
