@@ -1,0 +1,1 @@
+"""The library: articles, audio and video, who may see them, how they are delivered, and what was watched."""
