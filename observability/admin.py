@@ -5,13 +5,13 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import models
-from django.db.models import Count, Max, QuerySet
-from django.db.models.functions import TruncHour
+from django.db.models import Count, IntegerField, Max, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce, TruncHour
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from .models import FactSample, SecurityEvent
+from .models import FactSample, MaintenanceTask, SecurityEvent
 
 TIMELINE_HOURS = 48
 TOP_ADDRESSES = 10
@@ -33,6 +33,12 @@ class ReadOnly:
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody."""
         return False
+
+
+def number_of(rows: QuerySet[Any], group: str) -> Any:
+    """How many `rows` belong to an outer row: counted for the rows of one page only, not over a join of all."""
+    counted = rows.filter(**{group: OuterRef("pk")}).order_by().values(group)
+    return Coalesce(Subquery(counted.annotate(number=Count("pk")).values("number"), output_field=IntegerField()), 0)
 
 
 @admin.register(SecurityEvent)
@@ -102,3 +108,16 @@ class FactSampleAdmin(ReadOnly, admin.ModelAdmin[FactSample]):
     def series(self, sample: FactSample) -> int:
         """How many series it gives."""
         return len(sample.samples)
+
+
+@admin.register(MaintenanceTask)
+class MaintenanceTaskAdmin(ReadOnly, admin.ModelAdmin[MaintenanceTask]):
+    """Backups, retention and the other periodic tasks: when each last succeeded, and why one fails."""
+
+    list_display = ["task", "succeeded_at", "took", "detail", "failed_at", "error"]
+    list_filter = [("error", admin.EmptyFieldListFilter)]
+
+    @admin.display(description="took", ordering="duration_seconds")
+    def took(self, row: MaintenanceTask) -> str:
+        """How long its last success took."""
+        return "" if row.duration_seconds is None else f"{row.duration_seconds:,.1f} s"

@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 from .exposition import threads
+from .http import draining
 from .models import FactSample
 from .problems import error_response
 
@@ -78,6 +79,11 @@ def _facts() -> str:
     return f"checked {max(age, 0):.0f} s ago"
 
 
+def _draining() -> str:
+    raise CheckFailed("This process is about to stop. Send requests to another.")
+
+
+DRAINING = Check("draining", _draining, required=True)  # asked only while it is so
 CHECKS = (
     Check("database", _database, required=True),
     Check("migrations", _migrations, required=True),
@@ -111,6 +117,8 @@ def _refused(request: HttpRequest) -> HttpResponse | None:
 
 
 async def _report(checks: Sequence[Check]) -> HttpResponse:
+    if draining.is_under_way():
+        checks = [DRAINING, *checks]
     results = dict(await asyncio.gather(*(_outcome(check) for check in checks)))
     failed = {check.name for check in checks if results[check.name]["status"] != "ok"}
     required = {check.name for check in checks if check.required}

@@ -8,6 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -136,6 +137,13 @@ class Lines(structlog.WriteLogger):
         super().__init__(sys.stderr)
         self.name = name
 
+    def msg(self, message: str) -> None:
+        """Write a line; where it cannot be written (a full disk), it is lost, and what it tells of goes on."""
+        with suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
+
 
 def configuration(*, level: str, log_format: str) -> None:
     """Configure structlog and the standard library's logging.
@@ -179,6 +187,12 @@ def configuration(*, level: str, log_format: str) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in ("daphne", "asyncio", "uvicorn.error", "stripe"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_without_a_clients_traceback)
     # At DEBUG these write parameters, bodies and headers: rows, payments, tokens.
     for name in ("django.db.backends", "httpx", "httpcore", "urllib3"):
         logging.getLogger(name).setLevel(max(number, logging.INFO))
+
+
+def _without_a_clients_traceback(record: logging.LogRecord) -> bool:
+    """uvicorn calls it an error of ours, with a traceback, when a client's text is no UTF-8: it is closed with 1007."""
+    return not record.getMessage().startswith("Invalid UTF-8 sequence")

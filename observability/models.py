@@ -67,3 +67,23 @@ class SecurityEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} from {self.address or 'unknown'}"
+
+
+class MaintenanceTask(models.Model):
+    """A periodic command, and how its last runs ended. One row a task."""
+
+    task = models.CharField(max_length=50, primary_key=True)
+    started_at = models.DateTimeField("last started")
+    succeeded_at = models.DateTimeField("last succeeded", null=True)
+    failed_at = models.DateTimeField("last failed", null=True)
+    duration_seconds = models.FloatField(null=True, help_text="Of the last run that succeeded.")
+    detail = models.CharField(max_length=200, blank=True, help_text="What came of it.")
+    error = models.CharField(max_length=500, blank=True, help_text="Why the last run failed; empty where it did not.")
+    updated_at = models.DateTimeField(auto_now=True, db_index=True)
+
+    class Meta:
+        db_table = "observability_maintenance_task"
+        ordering = ["task"]
+
+    def __str__(self) -> str:
+        return self.task

@@ -4,6 +4,7 @@ Raise a `Problem` from a subject function; the JSON API answers it as applicatio
 for errors that never reach a view. Pages get an HTML error page.
 """
 
+import errno
 import sys
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +20,7 @@ from .http.exchange import request_id_of
 DATABASE_AWAY = (OperationalError, InterfaceError)
 DATABASE_AWAY_DETAIL = "The database does not answer. Try again in a moment."
 DATABASE_AWAY_HEADERS = {"Retry-After": "5"}  # seconds
+NO_DESCRIPTORS_DETAIL = "This process has too much to do at once. Try again in a moment."
 log = structlog.get_logger("bambisleep.http")
 
 CONTENT_TYPE = "application/problem+json"
@@ -122,7 +124,13 @@ def too_many_requests(request: HttpRequest, exception: Exception | None = None) 
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """handler500; 503 where the database does not answer, since that passes by itself."""
-    if isinstance(sys.exc_info()[1], DATABASE_AWAY):
+    """handler500; 503 where the database does not answer, or no descriptor is left, since that passes by itself."""
+    error = sys.exc_info()[1]
+    if isinstance(error, DATABASE_AWAY):
         return database_away(request)
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        log.error("descriptors_exhausted", path=request.path[:200])
+        response = error_response(request, 503, NO_DESCRIPTORS_DETAIL, DATABASE_AWAY_HEADERS)
+        response._has_been_logged = True  # type: ignore[attr-defined]
+        return response
     return error_response(request, 500, "Something went wrong on our side. It has been recorded.")

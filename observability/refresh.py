@@ -8,7 +8,7 @@ its holder costs seconds. A fact whose tables did not change is left out. One th
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,12 +16,13 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, close_old_connections, connection, transaction
-from django.db.models import F, Max
+from django.db.models import F, Max, Q
 from django.utils import timezone
 from django_prometheus.migrations import ExportMigrations
 
 from .facts import FACTS, Fact, Sample
 from .models import FactRefresh, FactSample
+from .threads import has_ended
 
 log = structlog.get_logger("bambisleep.facts")
 
@@ -61,6 +62,27 @@ def request_refresh() -> None:
     transaction.on_commit(refresher.wake, robust=True)
 
 
+_at_each_tick: list[Callable[[], None]] = []
+
+
+def at_each_tick(function: Callable[[], None]) -> Callable[[], None]:
+    """Have every serving process call `function` every few seconds, in the background; it may use the database.
+
+    For what each process keeps of its own, such as the names of its series; what all share is a fact.
+    """
+    _at_each_tick.append(function)
+    return function
+
+
+def tick() -> None:
+    """Call what is to be called every few seconds; one that fails for want of the database is called again later."""
+    for function in _at_each_tick:
+        try:
+            function()
+        except DatabaseError as error:
+            log.warning("tick_failed", function=function.__qualname__, error=str(error).strip()[:300])
+
+
 class Refresher:
     """The background thread of a serving process. `start` may be called often; the first call counts."""
 
@@ -68,6 +90,7 @@ class Refresher:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._asked = False
+        self._is_stopping = False
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -82,6 +105,19 @@ class Refresher:
         self._asked = True
         self._wake.set()
 
+    def stop(self, deadline: float) -> bool:
+        """End the thread once it has done what it is at, and what is due at each tick once more.
+
+        Args:
+            deadline: how long to wait for that, by time.monotonic.
+
+        Returns:
+            Whether it has ended.
+        """
+        self._is_stopping = True
+        self._wake.set()
+        return has_ended(self._thread, deadline)
+
     def _run(self) -> None:
         failing = False
         counted_migrations = False
@@ -89,10 +125,14 @@ class Refresher:
             asked, self._asked = self._asked, False
             self._wake.clear()
             try:
+                if self._is_stopping:
+                    tick()
+                    return
                 if not counted_migrations:
                     ExportMigrations()  # type: ignore[no-untyped-call]
                     counted_migrations = True
                 refresh() if asked else refresh_if_due()
+                tick()
                 failing = False
             except DatabaseError as error:
                 if not failing:
@@ -100,7 +140,8 @@ class Refresher:
                 failing = True
             finally:
                 close_old_connections()
-            self._wake.wait(settings.FACTS_INTERVAL_SECONDS / 2)
+            if not self._is_stopping:
+                self._wake.wait(settings.FACTS_INTERVAL_SECONDS / 2)
 
 
 refresher = Refresher()
@@ -108,9 +149,11 @@ refresher = Refresher()
 
 def _take_lease(*, due_only: bool) -> bool:
     now = timezone.now()
-    free = FactRefresh.objects.filter(pk=1, lease_until__lte=now)
+    # What lies further ahead than is ever given was written by a clock that has been set back since, or is wrong.
+    free = FactRefresh.objects.filter(Q(lease_until__lte=now) | Q(lease_until__gt=now + 2 * _lease()), pk=1)
     if due_only:
-        free = free.filter(due_at__lte=now) | free.filter(requested__gt=0)
+        is_due = Q(due_at__lte=now) | Q(due_at__gt=now + 2 * _interval() + _lease())
+        free = free.filter(is_due | Q(requested__gt=0))
     if free.update(lease_until=now + _lease()):
         return True
     if FactRefresh.objects.filter(pk=1).exists():
@@ -125,6 +168,10 @@ def _take_lease(*, due_only: bool) -> bool:
 
 def _lease() -> timedelta:
     return timedelta(seconds=settings.FACTS_TIMEOUT_SECONDS + 3)
+
+
+def _interval() -> timedelta:
+    return timedelta(seconds=settings.FACTS_INTERVAL_SECONDS)
 
 
 def _run(*, force: bool) -> None:
@@ -142,7 +189,7 @@ def _run(*, force: bool) -> None:
                 return
     finally:
         now = timezone.now()
-        row.update(lease_until=now, due_at=now + timedelta(seconds=settings.FACTS_INTERVAL_SECONDS))
+        row.update(lease_until=now, due_at=now + _interval())
 
 
 def _refresh_one(fact: Fact, stored: FactSample | None, *, force: bool) -> None:
@@ -167,8 +214,8 @@ def _refresh_one(fact: Fact, stored: FactSample | None, *, force: bool) -> None:
 
 def _still_true(fact: Fact, stored: FactSample, mark: str, settled: bool, now: datetime) -> bool:
     if stored.error:
-        return now - stored.checked_at < AFTER_FAILURE and stored.mark == mark
-    if stored.computed_at is None or now - stored.computed_at > AT_LEAST_EVERY:
+        return abs(now - stored.checked_at) < AFTER_FAILURE and stored.mark == mark
+    if stored.computed_at is None or abs(now - stored.computed_at) > AT_LEAST_EVERY:
         return False
     return stored.mark == mark and settled and not fact.windowed
 

@@ -11,8 +11,8 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 import structlog
 from django.conf import settings
@@ -23,6 +23,8 @@ from .http.exchange import Exchange, current
 from .logs import redacted
 from .metrics import counter
 from .models import SecurityEvent
+from .retention import KEPT, Outdated, Rows, keeps
+from .threads import has_ended
 
 TYPES = (
     "bad_host",
@@ -89,6 +91,7 @@ class Writer:
     def __init__(self) -> None:
         self._queue: queue.Queue[SecurityEvent] = queue.Queue(QUEUE_LENGTH)
         self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._minute = 0
         self._stored: dict[tuple[str, str | None], int] = defaultdict(int)
@@ -111,6 +114,18 @@ class Writer:
                 self._thread = threading.Thread(target=self._run, name="security", daemon=True)
                 self._thread.start()
                 atexit.register(self.flush)
+
+    def stop(self, deadline: float) -> bool:
+        """End the thread, once it has stored what waits.
+
+        Args:
+            deadline: how long to wait for that, by time.monotonic.
+
+        Returns:
+            Whether it has ended.
+        """
+        self._stopped.set()
+        return has_ended(self._thread, deadline)
 
     def flush(self) -> int:
         """Store what waits.
@@ -149,8 +164,8 @@ class Writer:
 
     def _run(self) -> None:
         swept = time.monotonic() - HOUSEKEEPING_SECONDS + 30
-        while True:
-            time.sleep(0.5)
+        while not self._stopped.is_set():
+            self._stopped.wait(0.5)
             try:
                 self.flush()
                 if time.monotonic() - swept > HOUSEKEEPING_SECONDS:
@@ -162,24 +177,28 @@ class Writer:
                 close_old_connections()
 
 
-def sweep() -> int:
-    """Delete events past their retention, and the oldest of each type past its share of the table.
+@keeps("security-events", "Security events, and at most SECURITY_EVENTS_MAX_ROWS of them.", days="SECURITY_EVENTS_DAYS")
+def outdated(before: datetime) -> Iterator[Outdated]:
+    """Events past their retention, and the oldest of each type past its share of the table.
 
     A flood of one type evicts that type's own oldest rows, never another's evidence.
-
-    Returns:
-        How many rows were deleted.
     """
-    before = timezone.now() - timedelta(days=settings.SECURITY_EVENTS_DAYS)
-    deleted, _ = SecurityEvent.objects.filter(at__lt=before).delete()
+    yield Rows(SecurityEvent.objects.filter(at__lt=before))
     share = settings.SECURITY_EVENTS_MAX_ROWS // len(TYPES)
     for name in TYPES:
         of_type = SecurityEvent.objects.filter(type=name).order_by("-pk")
         newest_beyond = of_type.values_list("pk", flat=True)[share : share + 1].first()
         if newest_beyond is not None:
-            number, _ = of_type.filter(pk__lte=newest_beyond).order_by().delete()
-            deleted += number
-    return deleted
+            yield Rows(of_type.filter(pk__lte=newest_beyond, at__gte=before))
+
+
+def sweep() -> int:
+    """Delete them; a serving process does so every ten minutes, since a flood may come at any time.
+
+    Returns:
+        How many rows were deleted.
+    """
+    return sum(number for rows in KEPT["security-events"].at(timezone.now()) for number in rows.clear())
 
 
 writer = Writer()

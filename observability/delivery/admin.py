@@ -3,17 +3,17 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Count, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.formats import date_format
 
-from ..admin import ReadOnly
+from ..admin import ReadOnly, number_of
 from ..problems import Problem
 from . import admin_tokens, deployments, incidents  # noqa: F401  (registers the tokens)
 from .models import DeployedCommit, Deployment, Incident, Pipeline, Standing, Status
@@ -109,16 +109,18 @@ class Stated(ReadOnly):
         button: str,
         act: Callable[[Any], str | None],
         detail: Callable[[Any], str] = str,
+        form: forms.Form | None = None,
     ) -> HttpResponse | None:
         """Ask for confirmation, then do `act` to each row, with a message for each.
 
         Args:
             act: returns what it did, as a sentence's end, or None where nothing changed; a Problem it raises is shown.
             detail: what the confirmation says of each row.
+            form: what is to be filled in, bound once it is confirmed (`bound`).
         """
         rows = list(queryset)
         model_admin: Any = self
-        if request.POST.get("confirmed") != "yes":
+        if request.POST.get("confirmed") != "yes" or (form is not None and not form.is_valid()):
             context = {
                 **model_admin.admin_site.each_context(request),
                 "title": question,
@@ -128,6 +130,7 @@ class Stated(ReadOnly):
                 "action": request.POST["action"],
                 "origin": request.POST.get("origin", ""),
                 "origin_url": self._origin(request, rows),
+                "form": form,
             }
             return TemplateResponse(request, "admin/confirm_action.html", context)
         for row in rows:
@@ -142,6 +145,10 @@ class Stated(ReadOnly):
                 model_admin.log_change(request, row, done)
                 messages.success(request, f"{row}: {done}")
         return HttpResponseRedirect(self._origin(request, rows))
+
+    def bound(self, request: HttpRequest, form: type[forms.Form]) -> forms.Form:
+        """A form for `state`: with what was filled in, or to be filled in."""
+        return form(request.POST) if request.POST.get("confirmed") == "yes" else form()
 
     def _origin(self, request: HttpRequest, rows: list[Any]) -> str:
         """Where the action was asked for: a row's own page, or the list."""
@@ -177,9 +184,12 @@ class DeploymentAdmin(Stated, admin.ModelAdmin[Deployment]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
         """With the numbers of commits that count and of incidents."""
-        commits = DeployedCommit.objects.filter(deployment=OuterRef("pk"), standing=Standing.COUNTED)
-        caused = Incident.objects.filter(deployment=OuterRef("pk"))
-        return super().get_queryset(request).annotate(commit_number=_number(commits), incident_number=_number(caused))
+        commits = DeployedCommit.objects.filter(standing=Standing.COUNTED)
+        numbers = {
+            "commit_number": number_of(commits, "deployment"),
+            "incident_number": number_of(Incident.objects.all(), "deployment"),
+        }
+        return super().get_queryset(request).annotate(**numbers)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -238,12 +248,6 @@ class DeploymentAdmin(Stated, admin.ModelAdmin[Deployment]):
             act=act,
             detail=lambda deployment: f"{deployment} – now {deployment.get_status_display().lower()}",
         )
-
-
-def _number(rows: QuerySet[Any]) -> Any:
-    """How many of the outer row's `rows`: counted for the rows of one page only, not over a join of all."""
-    counted = rows.order_by().values("deployment").annotate(number=Count("pk")).values("number")
-    return Coalesce(Subquery(counted), 0)
 
 
 def _behind(pk: int) -> dict[str, Any]:

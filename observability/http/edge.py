@@ -17,11 +17,12 @@ from django.urls import Resolver404, resolve
 from .. import security
 from ..problems import problem_body
 from .client import Head
-from .exchange import SCOPE_KEY, UNMATCHED, Exchange, current
+from .exchange import SCOPE_KEY, UNMATCHED, Exchange, current, unanswered
 from .headers import StandingHeaders
 from .metrics import IN_PROGRESS
 from .recording import HANG_UP, METHODS, record
 from .routes import SILENT, label
+from .sockets import line_of
 from .traversal import climbs
 from .watch import Message, Receive, Send, Watch
 
@@ -29,6 +30,7 @@ Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_HEADER_BYTES = 32_768
+HANDSHAKES = {"websocket.accept": 101, "websocket.close": 403}  # what an application's answer is as a status
 ALLOW = (b"allow", ", ".join(sorted(METHODS)).encode())
 
 log = structlog.get_logger("bambisleep.http")
@@ -77,6 +79,7 @@ class Edge:
             scheme=scope["scheme"],
             standing=self.standing,
         )
+        unanswered.add(id(exchange))
         try:
             self._inspect(scope, head, exchange)
             if exchange.refused is None:
@@ -86,10 +89,12 @@ class Edge:
         except Exception:
             failed = True
             log.exception("unhandled", path=exchange.path[:200])
-            if exchange.status is not None:
+            if exchange.status is None:
+                await _send_problem(watch.send, 500, request_id=exchange.request_id)
+            elif not watch.cut():
                 raise  # too late for an answer: the server cuts the connection, so that the client knows
-            await _send_problem(watch.send, 500, request_id=exchange.request_id)
         finally:
+            unanswered.discard(id(exchange))
             if not silent:
                 IN_PROGRESS.dec()
                 self._record(scope, exchange, failed=failed)
@@ -172,10 +177,11 @@ class Edge:
         )
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count the handshake (101, 403, or 499 where the client left) and time it; the rest is the consumer's."""
+        """Count the handshake (101, 403, 503, or 499 where the client left) and time it; the rest is the consumer's."""
         started = perf_counter()
         head = Head(scope["headers"])
         scope, exchange = self._arranged(scope, head, started)
+        line = line_of(send)
 
         def handshake(status: int) -> None:
             if exchange.status is None:
@@ -185,22 +191,33 @@ class Edge:
                 record(method="GET", route=route, status=status, seconds=seconds, request_id=exchange.request_id)
 
         async def send_watched(message: Message) -> None:
-            await send(message)
-            if message["type"] == "websocket.accept":
-                handshake(101)
-            elif message["type"] == "websocket.close":
-                handshake(403)
+            try:
+                await send(message)
+            except OSError:  # the client is gone
+                handshake(HANG_UP)
+                raise
+            status = message.get("status") or HANDSHAKES.get(message["type"])
+            if status is not None:
+                handshake(status)
+            elif line is not None:
+                await line.room()
+
+        async def receive_watched() -> Message:
+            message = await receive()
+            return message if line is None else line.taken(message)
 
         token = current.set(exchange)
         try:
             self._inspect(scope, head, exchange)
             application = refuse_websocket if exchange.refused else self.application
-            await application(scope, receive, send_watched)
+            await application(scope, receive_watched, send_watched)
         except Exception:
             handshake(500)
             raise
         finally:
             handshake(HANG_UP)
+            if line is not None:
+                line.leave()
             current.reset(token)
             if exchange.security_events:
                 security.writer.put(exchange.security_events)

@@ -37,6 +37,7 @@ class Exchange:
 
 
 current: ContextVar[Exchange | None] = ContextVar("current", default=None)
+unanswered: set[int] = set()  # by id(), the exchanges of this process whose answer has not begun
 
 
 def exchange_of(request: "HttpRequest") -> Exchange | None:

@@ -22,6 +22,8 @@ TECHNICAL_PAGES = {400, 404, 500}
 class Handler(ASGIHandler):
     """Writes the route into the exchange, at no cost in thread hops, and lets operational paths past the middleware."""
 
+    chunk_size = 2**18  # bytes; of what is streamed, each piece is copied once more where it is larger
+
     def __init__(self) -> None:
         super().__init__()
         without_middleware: Any = super()._get_response_async  # type: ignore[misc]

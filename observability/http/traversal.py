@@ -9,12 +9,13 @@ from urllib.parse import unquote_to_bytes
 # A path without any of these cannot climb; most requests end here, after one scan of a few bytes.
 SUSPICIOUS = re.compile(rb"\.\.|%|\\|\x00|[\x80-\xff]")
 
-IIS_ESCAPE = re.compile(rb"%u([0-9a-fA-F]{4})")
-# The same characters in more bytes than UTF-8 allows, the malformed second byte of old IIS exploits included.
+IIS_ESCAPE = re.compile(rb"%[uU]([0-9a-fA-F]{4})")
+# The same characters in more bytes than UTF-8 allows, the malformed last byte of old IIS exploits included, of which
+# careless decoders look at six bits.
 OVERLONG = [
-    (re.compile(rb"(?:\xc0|\xe0\x80|\xf0\x80\x80|\xf8\x80\x80\x80|\xfc\x80\x80\x80\x80)[\xae\x2e]"), b"."),
-    (re.compile(rb"(?:\xc0|\xe0\x80|\xf0\x80\x80|\xf8\x80\x80\x80|\xfc\x80\x80\x80\x80)[\xaf\x2f]"), b"/"),
-    (re.compile(rb"\xc0\x5c|\xc1[\x9c\x1c\xaf]|\xe0\x81\x9c|\xf0\x80\x81\x9c"), b"\\"),
+    (re.compile(rb"(?:\xc0|\xe0\x80|\xf0\x80\x80|\xf8\x80\x80\x80|\xfc\x80\x80\x80\x80)[\xae\x2e\x6e\xee]"), b"."),
+    (re.compile(rb"(?:\xc0|\xe0\x80|\xf0\x80\x80|\xf8\x80\x80\x80|\xfc\x80\x80\x80\x80)[\xaf\x2f\x6f\xef]"), b"/"),
+    (re.compile(rb"\xc0\x5c|\xc1[\x9c\x1c\x5c\xdc\xaf]|\xe0\x81\x9c|\xf0\x80\x81\x9c"), b"\\"),
 ]
 LOOKALIKES = str.maketrans(
     {

@@ -5,7 +5,9 @@ from time import perf_counter
 from typing import Any
 
 from .. import security
-from .exchange import Exchange
+from . import draining
+from .exchange import Exchange, unanswered
+from .flow import flow_of
 from .headers import StandingHeaders
 from .traversal import file_name_climbs
 
@@ -28,7 +30,17 @@ class Watch:
         standing: the headers that every response carries.
     """
 
-    __slots__ = ("_bodiless", "_exchange", "_max_body_bytes", "_multipart", "_receive", "_scheme", "_send", "_standing")
+    __slots__ = (
+        "_bodiless",
+        "_exchange",
+        "_flow",
+        "_max_body_bytes",
+        "_multipart",
+        "_receive",
+        "_scheme",
+        "_send",
+        "_standing",
+    )
 
     def __init__(
         self,
@@ -45,6 +57,7 @@ class Watch:
         self._exchange = exchange
         self._receive = receive
         self._send = send
+        self._flow = flow_of(send)
         self._max_body_bytes = max_body_bytes
         self._multipart = multipart
         self._bodiless = bodiless
@@ -73,12 +86,41 @@ class Watch:
         if message["type"] == "http.response.start":
             exchange.status = message["status"]
             exchange.first_byte = perf_counter()
+            unanswered.discard(id(exchange))
             headers = self._standing.added_to(message["headers"], scheme=self._scheme)
             headers.append((b"x-request-id", exchange.request_id.encode()))
+            if draining.is_under_way() and draining.CLOSE not in headers:
+                headers.append(draining.CLOSE)
             await self._send({**message, "headers": headers})
             return
-        if self._bodiless and message["type"] == "http.response.body":
+        is_body = message["type"] == "http.response.body"
+        if self._bodiless and is_body:
             message = {**message, "body": b""}
+        if is_body and message.get("more_body", False):
+            await self._send_part(message)
+            return
+        if self._flow:
+            self._flow.stop()
         await self._send(message)
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
+        if is_body:
             exchange.complete = True
+
+    async def _send_part(self, message: Message) -> None:
+        """Send some of a body, and wait until there is room for more."""
+        if self._flow is None:  # the server waits by itself
+            await self._send(message)
+            return
+        self._flow.start()
+        await self._send(message)
+        await self._flow.room()
+
+    def cut(self) -> bool:
+        """Break off an answer that cannot be brought to its end.
+
+        Returns:
+            Whether that was done; else the server does it, when the application raises.
+        """
+        if self._flow is None:
+            return False
+        self._flow.cut()
+        return True

@@ -10,6 +10,7 @@ from django.test import override_settings
 from bambisleep.tests.client import AsgiClient
 from observability.http.client import Head
 from observability.http.edge import Edge
+from observability.http.exchange import unanswered
 from observability.http.recording import expect
 
 pytestmark = pytest.mark.django_db
@@ -216,6 +217,24 @@ def test_a_scrape_is_not_in_progress_itself(asgi: AsgiClient, metric: Metric) ->
     call(looks)
     call(looks, path="/health/live")
     assert seen == [before + 1, before]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_request_is_unanswered_until_its_answer_begins(fails: bool) -> None:
+    seen: list[int] = []
+
+    async def looks(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(len(unanswered))
+        if fails:
+            raise RuntimeError
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        seen.append(len(unanswered))
+        await send({"type": "http.response.body", "body": b""})
+
+    call(looks)
+
+    assert seen == ([1] if fails else [1, 0])
+    assert unanswered == set()
 
 
 @pytest.mark.parametrize(

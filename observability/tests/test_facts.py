@@ -107,7 +107,7 @@ def test_only_one_process_at_a_time_refreshes(only: Any) -> None:
     now = timezone.now()
     # There may be rows: the refresher of this very process makes them where another test let it.
     FactSample.objects.all().delete()
-    held = {"lease_until": now + timedelta(minutes=5), "due_at": now, "requested": 0}
+    held = {"lease_until": now + timedelta(seconds=10), "due_at": now, "requested": 0}
     FactRefresh.objects.update_or_create(pk=1, defaults=held)
     assert not refresh.refresh()
     assert FactRefresh.objects.get().requested == 1
@@ -125,6 +125,16 @@ def test_it_waits_until_it_is_due(only: Any) -> None:
     only(sound)
     assert refresh.refresh()
     assert not refresh.refresh_if_due()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lease_and_a_turn_of_a_clock_that_was_set_back_hold_up_nobody() -> None:
+    an_hour_ahead = timezone.now() + timedelta(hours=1)
+    held = {"lease_until": an_hour_ahead, "due_at": an_hour_ahead, "requested": 0}
+    FactRefresh.objects.update_or_create(pk=1, defaults=held)
+
+    assert refresh.refresh_if_due()
+    assert FactRefresh.objects.get().due_at < an_hour_ahead
 
 
 @pytest.mark.django_db(transaction=True)

@@ -57,6 +57,7 @@ def answered(method: str, path: str, body: bytes = b"") -> int:
 
 # Each: the signal request_started, into the stack, from WhiteNoise back to the loop, CSRF's process_view, the view
 # (and its rendering), the response's close. DRF adds what it adds.
+@pytest.mark.django_db(transaction=True)  # the start page lists the newest items, in the request's own thread
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "expected"),
     [("GET", "/", b"", 200, 7), ("POST", "/auth/login", b"{}", 400, 8)],

@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from django.conf import settings
 from bambisleep.tests.client import AsgiClient
 from observability.http import edge
 from observability.http.exchange import Exchange, current
-from observability.logs import REDACTED, configuration, one_line, redact, redacted
+from observability.logs import REDACTED, Lines, configuration, one_line, redact, redacted
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyX2lkIjoiMTcifQ.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
 SECRETS = [
@@ -309,3 +310,15 @@ def test_nothing_that_shows_parameters_and_bodies_can_be_turned_on(name: str) ->
 
     assert logging.getLogger("accounts").isEnabledFor(logging.DEBUG)
     assert not logging.getLogger(name).isEnabledFor(logging.DEBUG)
+
+
+def test_a_line_that_cannot_be_written_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        with pytest.raises(OSError, match="No space"):
+            structlog.WriteLogger(full).info("a line")
+
+        Lines().info("a line")
+
+        with suppress(OSError):
+            full.close()

@@ -22,12 +22,14 @@ OTHERS = [
     "/..", "/../", "/content/..", "/%2e%2e", "/content/....//....//etc/passwd", "/content/..././..././etc/passwd",
     "/content/...\\.\\...\\.\\windows", "/content/a%00b", "/content/a%00.png", "/static/..%00/x", "/content/%2500",
     "/..\\..\\..\\boot.ini", "/content/./.././../etc", "/content/x/../../y", "/\\../x", "/content/..%5c..%2fetc",
+    "/content/%U002e%U002e%U002fetc", "/content/%c0%6e%c0%6e%c0%6fetc", "/content/%c0%ee%c0%ee%c1%dcetc",
 ]  # fmt: skip
 HARMLESS = [
     "/", "/auth/login", "/content/a..b", "/content/...", "/content/....", "/content/..a", "/content/a..", "/a.b.c/d.e",
     "/content/v1..v2", "/wait...", "/100%25", "/content/%E2%80%A6", "/content/%E2%80%A5", "/caf%C3%A9", "/%C3%9Cber",
     "/a%2Fb", "/a%5Cb", "/%2e", "/./x", "/x;y=..z", "/a%20b", "/%F0%9F%8C%99.mp4", "/.well-known/security.txt",
     "/content/.hidden", "/50%", "/%zz", "/a%", "/%2", "/.%2ehidden",
+    "/content/%C0no%C0n", "/content/%C0%6Fa..b", "/%User/..a",
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The five measures as DESIGN.md defines them, on histories small enough to reckon by hand, and on any history."""
 
+import os
 import statistics
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from observability.delivery.deployments import Commit
 from observability.delivery.measures import Measure, Window, days_before, quantile
 from observability.delivery.models import Deployment, Incident
 
+FEWER = 1 if "BAMBISLEEP_LONG" in os.environ else 3
 PIPELINE = {"service": "web", "environment": "production"}
 START = datetime(2026, 3, 1, tzinfo=UTC)
 WINDOW = Window(START, START + timedelta(days=10))
@@ -344,7 +346,11 @@ def blame(service: str, of: dict[str, Any], deployment: Deployment) -> None:
 class AnyHistory(TestCase):
     """Hypothesis runs each example in a transaction of its own."""
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(
+        max_examples=60 // FEWER,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     @given(history=st.lists(deployment, max_size=6))
     def test_no_measure_is_a_fake_zero_and_every_rate_is_a_share(self, history: list[dict[str, Any]]) -> None:
         for number, of in enumerate(history):
@@ -365,7 +371,11 @@ class AnyHistory(TestCase):
             assert value is None or 0 <= value <= 1
         assert found["deployment_frequency"].samples == len(finished)
 
-    @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(
+        max_examples=50 // FEWER,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     @given(history=st.lists(deployment, max_size=5), data=st.data())
     def test_order_and_repetition_of_what_is_told_do_not_matter(
         self, history: list[dict[str, Any]], data: st.DataObject
