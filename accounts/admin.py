@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from observability.admin import ReadOnly
 
-from . import lockout, membership, sessions
+from . import lockout, membership, sessions, tokens
 from .forms import GiveMembershipForm, lies_ahead
 from .models import Membership, OutgoingMail, RefreshFamily, User
 
@@ -339,8 +339,7 @@ class RefreshFamilyAdmin(ReadOnly, Confirmed, admin.ModelAdmin[RefreshFamily]):
         """End the sign-ins; their tokens are worth nothing from then on."""
         page = self.confirmed(request, queryset, button="End", question="End these sign-ins?")
         if page is None:
-            now = timezone.now()
-            number = queryset.filter(revoked_at=None).update(revoked_at=now, updated_at=now)
+            number = tokens.revoke_all(queryset)
             messages.success(request, f"{number} ended.")
         return page
 

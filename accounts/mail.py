@@ -17,7 +17,10 @@ from django.core.mail import EmailMultiAlternatives, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
 from django.core.mail.message import EmailMessage
 from django.db import DatabaseError, close_old_connections, transaction
+from django.db.models import Q
 from django.utils import timezone
+
+from observability.threads import has_ended
 
 from .metrics import MAILS
 from .models import OutgoingMail
@@ -41,14 +44,17 @@ class OutboxBackend(BaseEmailBackend):
         return len(stored)
 
 
-def deliver_due() -> int:
+def deliver_due(*, stopped: threading.Event | None = None) -> int:
     """Hand on every mail that is due.
+
+    Args:
+        stopped: where it is set meanwhile, the rest is left to other processes.
 
     Returns:
         How many a server took.
     """
     sent = 0
-    while (mail := _claim()) is not None:
+    while not (stopped and stopped.is_set()) and (mail := _claim()) is not None:
         sent += _deliver(mail)
     return sent
 
@@ -58,6 +64,7 @@ class Sender:
 
     def __init__(self) -> None:
         self._due = threading.Event()
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -70,12 +77,25 @@ class Sender:
         """Look now."""
         self._due.set()
 
+    def stop(self, deadline: float) -> bool:
+        """End the thread once the mail that it hands on is through: if it died in between, that would be sent twice.
+
+        Args:
+            deadline: how long to wait for that, by time.monotonic.
+
+        Returns:
+            Whether it has ended.
+        """
+        self._stopped.set()
+        self._due.set()
+        return has_ended(self._thread, deadline)
+
     def _run(self) -> None:
-        while True:
+        while not self._stopped.is_set():
             self._due.wait(LOOK_SECONDS)
             self._due.clear()
             try:
-                deliver_due()
+                deliver_due(stopped=self._stopped)
             except DatabaseError as error:
                 log.warning("mails_wait", error=str(error).strip()[:300])
                 time.sleep(1)
@@ -97,7 +117,9 @@ def _row(message: EmailMessage) -> OutgoingMail:
 
 def _claim() -> OutgoingMail | None:
     now = timezone.now()
-    for mail in OutgoingMail.objects.filter(next_try_at__lte=now)[:10]:
+    # None waits longer than the longest pause, but for a clock that has been set back since.
+    is_due = Q(next_try_at__lte=now) | Q(next_try_at__gt=now + LONGEST_PAUSE)
+    for mail in OutgoingMail.objects.filter(is_due)[:10]:
         theirs = OutgoingMail.objects.filter(pk=mail.pk, next_try_at=mail.next_try_at)
         if theirs.update(next_try_at=now + LEASE):
             return mail

@@ -3,6 +3,7 @@
 A user may have several memberships at once, of staff and of a subscription; one that is in force is enough.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,12 @@ def may_see_members_content(user: Any, at: datetime | None = None) -> bool:
     if not isinstance(user, User) or not user.is_active:
         return False
     return Membership.objects.filter(user=user).current(at or timezone.now()).exists()
+
+
+def members_among(user_ids: Iterable[int], at: datetime | None = None) -> set[int]:
+    """Those of the users whom a membership is in force for at that moment, by default now: one query."""
+    current = Membership.objects.filter(user__in=set(user_ids)).current(at or timezone.now())
+    return set(current.values_list("user_id", flat=True))
 
 
 def give(*, user: User, by: User | None, reason: str, until: datetime | None = None) -> Membership:

@@ -4,16 +4,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+from django.db.models import QuerySet
 from django.utils import timezone
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
-from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
+from rest_framework_simplejwt.tokens import Token
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from observability import security
 from observability.problems import Unauthorized
 
+from . import signals
 from .models import RefreshFamily, User
+from .signatures import AccessToken, RefreshToken
 
 FAMILY = "family"
 ACCESS_LIFETIME: timedelta = api_settings.ACCESS_TOKEN_LIFETIME
@@ -67,7 +70,7 @@ def rotate(raw: str) -> TokenPair:
     )
     if not rotated:
         if RefreshFamily.objects.live(now).filter(pk=family.pk).exclude(current_jti=token["jti"]).exists():
-            _revoke(family.pk)
+            _revoke(family)
             security.record(type="token_reuse")
         raise InvalidToken
     return _pair(family, family.user, jti)
@@ -80,7 +83,7 @@ def revoke(raw: str) -> None:
         InvalidToken: where it is no refresh token of ours.
     """
     _, family = _verified(raw)
-    _revoke(family.pk)
+    _revoke(family)
 
 
 def revoke_one(user: User, family_id: str) -> bool:
@@ -89,10 +92,19 @@ def revoke_one(user: User, family_id: str) -> bool:
         pk = UUID(family_id)
     except ValueError:
         return False
-    if not RefreshFamily.objects.live(timezone.now()).filter(pk=pk, user=user).exists():
+    family = RefreshFamily.objects.live(timezone.now()).filter(pk=pk, user=user).first()
+    if family is None:
         return False
-    _revoke(pk)
+    _revoke(family)
     return True
+
+
+def revoke_all(families: QuerySet[RefreshFamily]) -> int:
+    """End every one of `families` that has not ended; how many that were."""
+    ended = list(families.filter(revoked_at=None))
+    for family in ended:
+        _revoke(family)
+    return len(ended)
 
 
 def user_of(token: AccessToken) -> User:
@@ -111,9 +123,10 @@ def user_of(token: AccessToken) -> User:
     return family.user
 
 
-def _revoke(family_id: UUID) -> None:
+def _revoke(family: RefreshFamily) -> None:
     now = timezone.now()
-    RefreshFamily.objects.filter(pk=family_id, revoked_at=None).update(revoked_at=now, updated_at=now)
+    if RefreshFamily.objects.filter(pk=family.pk, revoked_at=None).update(revoked_at=now, updated_at=now):
+        signals.access_changed.send(sender=RefreshFamily, user_id=family.user_id, reason="signed_out")
 
 
 def _verified(raw: str) -> tuple[RefreshToken, RefreshFamily]:
@@ -141,5 +154,5 @@ def _pair(family: RefreshFamily, user: User, jti: str) -> TokenPair:
     refresh = RefreshToken.for_user(user)
     refresh["jti"] = jti
     refresh[FAMILY] = str(family.pk)
-    access: AccessToken = refresh.access_token
-    return TokenPair(access=str(access), refresh=str(refresh), expires_in=int(ACCESS_LIFETIME.total_seconds()))
+    seconds = int(ACCESS_LIFETIME.total_seconds())
+    return TokenPair(access=str(refresh.access_token), refresh=str(refresh), expires_in=seconds)

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts import deletion, personal_data
 from accounts.models import User
+from observability.models import MaintenanceTask
 
 pytestmark = pytest.mark.django_db
 
@@ -29,6 +30,8 @@ def test_accounts_past_their_grace_are_erased_and_no_others(member: User, staff:
     wish(staff, days_ago=13)
 
     assert "1 accounts" in run("erase_accounts")
+    task = MaintenanceTask.objects.get(task="erase_accounts")
+    assert (task.succeeded_at is not None, task.detail) == (True, "1 accounts")
     assert list(User.objects.all()) == [staff]
 
 
@@ -36,6 +39,7 @@ def test_a_dry_run_erases_nobody(member: User) -> None:
     wish(member, days_ago=15)
 
     assert f"would erase account {member.pk}" in run("erase_accounts", "--dry-run")
+    assert not MaintenanceTask.objects.exists()
     assert User.objects.exists()
 
 

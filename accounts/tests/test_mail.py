@@ -137,6 +137,13 @@ def test_a_mail_that_cannot_be_written_holds_up_no_other(post_office: Any) -> No
     assert OutgoingMail.objects.get().tries == 1
 
 
+def test_a_mail_of_before_the_clock_was_set_back_does_not_wait(post_office: Any) -> None:
+    send()
+    OutgoingMail.objects.update(next_try_at=timezone.now() + timedelta(hours=1))
+
+    assert mail.deliver_due() == 1
+
+
 def test_after_three_days_a_mail_is_given_up_and_counted(post_office: Any, metric: Metric) -> None:
     before = metric("mails_total", outcome="given_up")
     post_office.refuses = True

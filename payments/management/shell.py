@@ -1,21 +1,18 @@
-"""What the commands of payments share: reading times, plain errors, and progress on standard error."""
+"""What the commands of payments share: reading times, and plain errors."""
 
 import re
-import time
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from django.core.management.base import CommandError, OutputWrapper
+from django.core.management.base import CommandError
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from observability.problems import Problem
 from payments import setup, stripe_api
 
-REDRAW_SECONDS = 0.1
-SAY_SECONDS = 10.0  # where there is no terminal, such as in a timer's log
 AGO = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 
 
@@ -50,29 +47,3 @@ def plain_errors(again: str = "") -> Iterator[None]:
 
 def _sentences(*sentences: str) -> str:
     return " ".join(filter(None, sentences))
-
-
-class Progress:
-    """How far it is: one line that is drawn anew on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, stream: OutputWrapper) -> None:
-        self._stream = stream
-        self._is_terminal = stream.isatty()
-        self._at, self._drawn = time.monotonic(), False
-
-    def draw(self, text: str) -> None:
-        """Bring it up to date."""
-        now = time.monotonic()
-        if now - self._at < (REDRAW_SECONDS if self._is_terminal else SAY_SECONDS):
-            return
-        self._at = now
-        self._drawn = self._is_terminal
-        self._stream.write(f"\r\x1b[K{text}" if self._is_terminal else text, ending="" if self._is_terminal else "\n")
-        self._stream.flush()
-
-    def clear(self) -> None:
-        """Take it away, before something else is written."""
-        if self._drawn:
-            self._stream.write("\r\x1b[K", ending="")
-            self._stream.flush()
-            self._drawn = False

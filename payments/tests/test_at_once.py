@@ -10,11 +10,12 @@ from djstripe import models as djstripe
 
 from accounts import membership
 from accounts.models import User
+from accounts.tests.threads import at_once
 from e2e.stripe.wire import Object
 from payments import customers, locks, processing, webhooks
 from payments.models import Invoice, Movement, Plan, Revision, Subscription, WebhookEvent
 from payments.tests.shop import Here, Shop, body_and_signature
-from payments.tests.threads import at_once, meanwhile, wait_for
+from payments.tests.threads import meanwhile, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -75,11 +75,11 @@ def test_they_come_and_go_with_the_other_demo_content(settings: Any, tmp_path: A
     assert Plan.objects.count() == 2
 
     call_command("remove_demo", "--dry-run", stdout=out)
-    assert "2 demo plans would be removed." in out.getvalue()
+    assert "and 2 demo plans would be removed." in out.getvalue()
     assert Plan.objects.count() == 2
 
     rows.plan()
     call_command("remove_demo", stdout=out)
-    assert "2 demo plans were removed." in out.getvalue()
+    assert "and 2 demo plans were removed." in out.getvalue()
     assert not Plan.objects.filter(price_id__startswith="demo_").exists()
     assert Plan.objects.count() == 1

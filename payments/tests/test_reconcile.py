@@ -10,6 +10,7 @@ from django.utils import timezone
 from accounts import membership
 from accounts.models import User
 from bambisleep.tests.client import AsgiClient
+from observability.models import MaintenanceTask
 from payments import listing, processing, stripe_api
 from payments.models import Customer, Invoice, Movement, Subscription, WebhookEvent
 from payments.tests import rows
@@ -64,6 +65,9 @@ def test_all_that_was_missed_comes_in(life: str, member: User) -> None:
     assert "refund" not in told.partition("Compared")[0]  # it came in with its charge, of which it was told first
     assert " – left" not in told
     assert "differences were mended" in told
+    task = MaintenanceTask.objects.get(task="reconcile_stripe")
+    assert task.succeeded_at is not None
+    assert task.detail.endswith("differences were mended.")
 
 
 def test_then_nothing_differs(stripe_standin: Here, life: str) -> None:
@@ -101,6 +105,7 @@ def test_each_difference_is_on_a_line_and_progress_goes_elsewhere(life: str) -> 
     with pytest.raises(CommandError):
         call_command("reconcile_stripe", "--dry-run", stdout=output, stderr=errors, until=rows.days_ago(-400))
     assert all(": " in line for line in output.getvalue().splitlines())
+    assert not MaintenanceTask.objects.exists()  # a dry run is no run
     assert errors.getvalue().startswith("Compared 2 charges, 1 refund, 1 dispute")
 
 

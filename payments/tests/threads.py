@@ -1,6 +1,5 @@
 """Doing things at the same time, as the threads of a server do."""
 
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,18 +23,6 @@ def meanwhile(act: Callable[[], Any]) -> "Future[Any]":
     found = pool.submit(run)
     pool.shutdown(wait=False)
     return found
-
-
-def at_once(*acts: Callable[[], Any]) -> list[Any]:
-    """What each returned; all begin at the same moment."""
-    barrier = threading.Barrier(len(acts))
-
-    def begin(act: Callable[[], Any]) -> Any:
-        barrier.wait(10)
-        return act()
-
-    doing = [meanwhile(lambda act=act: begin(act)) for act in acts]  # type: ignore[misc]
-    return [one.result(PATIENCE_SECONDS) for one in doing]
 
 
 def wait_for(condition: Callable[[], Any]) -> None:

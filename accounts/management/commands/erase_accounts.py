@@ -1,10 +1,12 @@
 """Erase the accounts whose deletion was asked for and whose grace period is over; for a timer, once a day."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts import deletion
+from observability import maintenance
 
 
 class Command(BaseCommand):
@@ -17,7 +19,13 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="say whom, erase nobody")
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
-        """Erase, and say how many."""
+        """Erase, say how many, and record it."""
+        with nullcontext() if dry_run else maintenance.performed("erase_accounts") as run:
+            number = self._erase(dry_run)
+            if run is not None:
+                run.detail = f"{number} accounts"
+
+    def _erase(self, dry_run: bool) -> int:
         accounts = deletion.due()
         failed = 0
         for user in accounts:
@@ -32,3 +40,4 @@ class Command(BaseCommand):
         self.stdout.write(f"{len(accounts)} accounts")
         if failed:
             raise CommandError(f"{failed} of them could not be erased; the next run tries again.")
+        return len(accounts)

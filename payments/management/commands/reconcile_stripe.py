@@ -1,13 +1,16 @@
 """manage.py reconcile_stripe: compare ledger, subscriptions and invoices with Stripe, and put right what differs."""
 
 from argparse import ArgumentParser
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from observability import maintenance
+from observability.management.progress import Progress
 from observability.refresh import refresh
 from payments import reconcile
-from payments.management.shell import Progress, moment, plain_errors
+from payments.management.shell import moment, plain_errors
 from payments.reconcile import Compared, Period
 
 AGAIN = "Run it again to go on."
@@ -39,13 +42,21 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="tell the differences, change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Compare, tell, and count."""
+        """Compare, tell, count, and record it."""
         period = Period(options["since"], options["until"])
         if period.since >= period.until:
             raise CommandError(
                 f"--since ({period.since:%Y-%m-%d %H:%M}) has to lie before --until ({period.until:%Y-%m-%d %H:%M})."
             )
-        dry_run, numbers = options["dry_run"], dict[str, int]()
+        dry_run = options["dry_run"]
+        with nullcontext() if dry_run else maintenance.performed("reconcile_stripe") as run:
+            told = self._reconcile(period, dry_run)
+            if run is not None:
+                run.detail = told
+        self.stdout.write(told)
+
+    def _reconcile(self, period: Period, dry_run: bool) -> str:
+        numbers = dict[str, int]()
         progress, differences, mended = Progress(self.stderr), 0, 0
         try:
             with plain_errors(AGAIN):
@@ -63,12 +74,11 @@ class Command(BaseCommand):
                 refresh()
         self.stderr.write(f"Compared {_counted(numbers) or 'nothing'} since {period.since:%Y-%m-%d %H:%M} UTC.")
         if not differences:
-            self.stdout.write("Nothing differs.")
-        elif mended < differences:
+            return "Nothing differs."
+        if mended < differences:
             left = f"{differences - mended} of {differences} differences are left"
             raise CommandError(f"{left}{': this was a dry run.' if dry_run else ', for a person to look at.'}")
-        else:
-            self.stdout.write(f"{mended} {'difference was' if mended == 1 else 'differences were'} mended.")
+        return f"{mended} {'difference was' if mended == 1 else 'differences were'} mended."
 
 
 def _counted(numbers: dict[str, int]) -> str:

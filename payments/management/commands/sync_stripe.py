@@ -6,9 +6,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from observability.management.progress import Progress
 from observability.refresh import refresh
 from payments import syncing
-from payments.management.shell import Progress, moment, plain_errors
+from payments.management.shell import moment, plain_errors
 
 AGAIN = "Run it again to go on: what came in is not fetched once more."
 
