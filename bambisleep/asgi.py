@@ -1,7 +1,8 @@
-"""The ASGI application: the edge around Django and, when it has landed, the chat."""
+"""The ASGI application: the edge around Django and the chat."""
 
 import os
 import threading
+import time
 
 import django
 
@@ -14,14 +15,21 @@ from django.conf import settings  # noqa: E402
 from accounts import mail  # noqa: E402
 from bambisleep import __version__  # noqa: E402
 from observability import build, security  # noqa: E402
+from observability.database import limit_statements  # noqa: E402
 from observability.delivery import alerts  # noqa: E402
-from observability.http.edge import Edge, refuse_websocket  # noqa: E402
+from observability.http.descriptors import raise_limit  # noqa: E402
+from observability.http.edge import Edge  # noqa: E402
 from observability.http.handler import Handler  # noqa: E402
 from observability.http.routes import expect_known_routes  # noqa: E402
+from observability.http.sockets import mend_daphne  # noqa: E402
 from observability.refresh import refresher  # noqa: E402
+from realtime.routing import websockets  # noqa: E402
 
+limit_statements()
+raise_limit()
 build.announce(version=__version__)
 expect_known_routes()
+mend_daphne()
 
 refresher.start()
 security.writer.start()
@@ -29,5 +37,17 @@ mail.sender.start()
 if settings.ALERTMANAGER_URL:
     threading.Thread(target=alerts.keep_synced, args=[threading.Event()], name="incidents", daemon=True).start()
 
-protocols = ProtocolTypeRouter({"http": Handler(), "websocket": refuse_websocket})  # type: ignore[no-untyped-call]
+
+def stop_background(seconds: float) -> bool:
+    """Have the background's threads finish what they are at, and store what waits; once no request comes any more.
+
+    Returns:
+        Whether all were done within `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    ended = [thread.stop(deadline) for thread in (refresher, mail.sender, security.writer)]
+    return all(ended)
+
+
+protocols = ProtocolTypeRouter({"http": Handler(), "websocket": websockets})  # type: ignore[no-untyped-call]
 application = Edge(protocols)

@@ -70,6 +70,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.humanize",
     "django.contrib.sessions",
+    "django.contrib.sitemaps",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "allauth",
@@ -80,6 +81,9 @@ INSTALLED_APPS = [
     "djstripe",
     "accounts",  # after allauth and axes: its admin takes the place of theirs
     "payments",  # after djstripe, likewise
+    "content",
+    "realtime",
+    "channels",
     "django_prometheus",
     "rest_framework",
     "drf_spectacular",
@@ -159,17 +163,61 @@ X_FRAME_OPTIONS = "DENY"
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=1_048_576)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 
+# --- Stopping, backups, retention ------------------------------------------------------------------------------------
+
+# What `manage.py serve` does when it is told to stop: for so long it answers everybody, is not ready, and sends
+# WebSockets elsewhere; longer than the proxy keeps an idle connection (deploy/nginx/upstream.conf: 4 s) ...
+DRAIN_SECONDS = env.float("DRAIN_SECONDS", default=6.0)
+# ... and then it waits so long for what is under way.
+SHUTDOWN_SECONDS = env.int("SHUTDOWN_SECONDS", default=30)
+# Where `manage.py backup` puts its archives.
+BACKUP_DIR = Path(env.str("BACKUP_DIR", default=str(DATA_DIR / "backups")))
+# The public keys that they are encrypted to (age1…, comma-separated); empty: not at all.
+BACKUP_RECIPIENTS = env.list("BACKUP_RECIPIENTS", default=[])
+# Kept there: the last archive of each of so many days (0: all of them, for ever), and of each of so many weeks.
+BACKUP_KEEP_DAYS = env.int("BACKUP_KEEP_DAYS", default=7)
+BACKUP_KEEP_WEEKS = env.int("BACKUP_KEEP_WEEKS", default=4)
+# For how many days `manage.py prune` leaves things alone (`prune --list`); 0: for ever.
+REFRESH_FAMILIES_DAYS = env.int("REFRESH_FAMILIES_DAYS", default=30)  # API sign-ins, after they ended
+MAILS_DAYS = env.int("MAILS_DAYS", default=14)  # that no mail server took
+ADMIN_LOG_DAYS = env.int("ADMIN_LOG_DAYS", default=0)
+VIEWERS_DAYS = env.int("VIEWERS_DAYS", default=730)  # whose a viewing was; watch time stays
+ORPHANED_FILES_DAYS = env.int("ORPHANED_FILES_DAYS", default=7)
+CHAT_REPORTS_DAYS = env.int("CHAT_REPORTS_DAYS", default=365)  # that are settled
+CHAT_HISTORY_DAYS = env.int("CHAT_HISTORY_DAYS", default=0)
+
+# --- Library ---------------------------------------------------------------------------------------------------------
+
+# Where the files of the library are, unless a bucket is named. Nothing else may be in it.
+LIBRARY_DIR = Path(env.str("LIBRARY_DIR", default=str(DATA_DIR / "library")))
+# The internal location by which nginx delivers them (deploy/nginx); empty: the application does.
+LIBRARY_ACCEL_LOCATION = env.str("LIBRARY_ACCEL_LOCATION", default="")
+# An S3-compatible bucket instead of a directory (docs/how-to/object-storage.md): browsers are sent there.
+LIBRARY_BUCKET = env.str("LIBRARY_BUCKET", default="")
+LIBRARY_BUCKET_ENDPOINT = env.str("LIBRARY_BUCKET_ENDPOINT", default="").rstrip("/")  # empty: Amazon's own
+LIBRARY_BUCKET_REGION = env.str("LIBRARY_BUCKET_REGION", default="")
+LIBRARY_BUCKET_KEY_ID = env.str("LIBRARY_BUCKET_KEY_ID", default="")
+LIBRARY_BUCKET_SECRET = env.str("LIBRARY_BUCKET_SECRET", default="")
+# Where browsers are sent for its files: what the content security policy lets players and pictures come from.
+LIBRARY_BUCKET_ORIGIN = env.str("LIBRARY_BUCKET_ORIGIN", default=LIBRARY_BUCKET_ENDPOINT).rstrip("/")
+LIBRARY_MAX_FILE_BYTES = env.int("LIBRARY_MAX_FILE_BYTES", default=20 * 2**30)
+# How long a link to a members' file is good. Who it was made for must be a member still, each time it is used.
+LIBRARY_LINK = timedelta(minutes=env.int("LIBRARY_LINK_MINUTES", default=30))
+# A player that is silent for so long has ended its viewing; it tells of itself every ten seconds while it plays.
+VIEWING_IDLE = timedelta(seconds=env.int("VIEWING_IDLE_SECONDS", default=300))
+
 # --- Headers ---------------------------------------------------------------------------------------------------------
 
 # Nothing is loaded but from the site itself, and nothing inline runs: no template holds a script or a style, so no
 # nonce is needed. The edge adds these to every response that does not set its own (observability/http/headers.py).
+LIBRARY_SOURCES = f"'self' {LIBRARY_BUCKET_ORIGIN}" if LIBRARY_BUCKET else "'self'"
 CONTENT_SECURITY_POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
     "style-src": "'self'",
-    "img-src": "'self'",
+    "img-src": LIBRARY_SOURCES,
     "font-src": "'self'",
-    "media-src": "'self'",
+    "media-src": LIBRARY_SOURCES,
     "connect-src": "'self'",
     "manifest-src": "'self'",
     "form-action": "'self'",
@@ -230,6 +278,9 @@ elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
 else:
     raise ImproperlyConfigured(f"DATABASE_URL: use sqlite:// or postgres://, not {DATABASE['ENGINE']}.")
 DATABASES = {"default": DATABASE}
+# After so long PostgreSQL gives up what a serving process asks, which is answered 503 (observability/database.py).
+# 0: never.
+DATABASE_STATEMENT_SECONDS = env.float("DATABASE_STATEMENT_SECONDS", default=8.0)
 
 REDIS_URL = env.str("REDIS_URL", default="")
 if REDIS_URL:
@@ -243,6 +294,32 @@ if REDIS_URL:
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
+
+# By which the processes tell each other that somebody said something. It may be away: then they look into the database.
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_connect_timeout": 1.0}], "prefix": "bambisleep"},
+    }
+    if REDIS_URL
+    else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+}
+
+# --- Chat ------------------------------------------------------------------------------------------------------------
+
+# How many threads of each process ask the database on the chat's behalf; as many of DATABASE_POOL_SIZE are theirs.
+CHAT_DATABASE_THREADS = env.int("CHAT_DATABASE_THREADS", default=4)
+# How often each process looks for what it was not told of, in seconds: how late messages may be while Redis is away.
+CHAT_POLL_SECONDS = env.float("CHAT_POLL_SECONDS", default=2.0)
+# A connection that says nothing for so long is closed; the page pings every 25 seconds.
+CHAT_IDLE_SECONDS = env.float("CHAT_IDLE_SECONDS", default=90.0)
+CHAT_AUTH_SECONDS = env.float("CHAT_AUTH_SECONDS", default=5.0)  # for the first message, where it is to be a token
+# To one process, of one account and of one address.
+CHAT_CONNECTIONS_PER_USER = env.int("CHAT_CONNECTIONS_PER_USER", default=10)
+CHAT_CONNECTIONS_PER_ADDRESS = env.int("CHAT_CONNECTIONS_PER_ADDRESS", default=50)
+# How fast a person may write, and how much of it at once.
+CHAT_MESSAGES_PER_MINUTE = env.int("CHAT_MESSAGES_PER_MINUTE", default=60)
+CHAT_BURST = env.int("CHAT_BURST", default=10)
 
 # --- Accounts --------------------------------------------------------------------------------------------------------
 
@@ -262,8 +339,14 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.passwords.SiteNameValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-JWT_SIGNING_KEY = env.str("JWT_SIGNING_KEY", default=SECRET_KEY)
+# Both are those of the site's other signatures, where they are not set.
+JWT_SIGNING_KEY = env.str("JWT_SIGNING_KEY", default="")
+JWT_SIGNING_KEY_FALLBACKS = env.list(
+    "JWT_SIGNING_KEY_FALLBACKS", default=[] if JWT_SIGNING_KEY else SECRET_KEY_FALLBACKS
+)
+JWT_SIGNING_KEY = JWT_SIGNING_KEY or SECRET_KEY
 SIMPLE_JWT = {
+    "AUTH_TOKEN_CLASSES": ["accounts.signatures.AccessToken"],
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=10),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
     "ALGORITHM": "HS256",
@@ -418,10 +501,30 @@ SPECTACULAR_SETTINGS = {
 # --- Static files ----------------------------------------------------------------------------------------------------
 
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT = Path(env.str("STATIC_DIR", default=str(DATA_DIR / "static")))  # where collectstatic puts them
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # fonts and scripts are for this site's own pages
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "library": {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": LIBRARY_BUCKET,
+            "endpoint_url": LIBRARY_BUCKET_ENDPOINT or None,
+            "region_name": LIBRARY_BUCKET_REGION or None,
+            "access_key": LIBRARY_BUCKET_KEY_ID or None,
+            "secret_key": LIBRARY_BUCKET_SECRET or None,
+            "default_acl": None,
+            "querystring_auth": True,
+            "file_overwrite": False,
+            "signature_version": "s3v4",
+        },
+    }
+    if LIBRARY_BUCKET
+    else {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": str(LIBRARY_DIR), "base_url": None, "file_permissions_mode": 0o640},
+    },
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
@@ -443,6 +546,14 @@ if DEBUG and not ALERTS_TOKEN:
     # Whichever starts first makes it, this or Alertmanager's container (deploy/alertmanager/share-token.sh).
     ALERTS_TOKEN = kept_secret(DATA_DIR / "shared" / "alerts-token")
 ALERTMANAGER_URL = env.str("ALERTMANAGER_URL", default="").rstrip("/")
+# Looked at by `manage.py doctor` alone.
+PROMETHEUS_URL = env.str("PROMETHEUS_URL", default="").rstrip("/")
+SLACK_WEBHOOK_URLS = [
+    env.str("SLACK_WEBHOOK_URL", default=""),
+    env.str("SLACK_WEBHOOK_URL_CRITICAL", default=""),
+    env.str("SLACK_WEBHOOK_URL_WARNINGS", default=""),
+    env.str("SLACK_WEBHOOK_URL_GENERAL", default=""),
+]
 # How long after a deployment an incident may be laid at its door.
 BLAST_WINDOW = timedelta(minutes=env.int("BLAST_WINDOW_MINUTES", default=60))
 FACTS_INTERVAL_SECONDS = env.float("FACTS_INTERVAL_SECONDS", default=10.0)
@@ -469,6 +580,10 @@ def unsafe_values() -> list[str]:
         found.append("SECRET_KEY is too weak: give it 50 random characters or more.")
     if len(JWT_SIGNING_KEY) < 32 and SECRET_KEY:  # RFC 7518, section 3.2, for HS256
         found.append("JWT_SIGNING_KEY is too short: give it 32 random characters or more.")
+    if any(len(key) < 32 for key in JWT_SIGNING_KEY_FALLBACKS):
+        found.append("JWT_SIGNING_KEY_FALLBACKS holds a key of less than 32 characters: take it out.")
+    if any(len(key) < 50 for key in SECRET_KEY_FALLBACKS):
+        found.append("SECRET_KEY_FALLBACKS holds a key of less than 50 characters: take it out.")
     if not ALLOWED_HOSTS:
         found.append("ALLOWED_HOSTS is not set: name the hosts that this site answers to.")
     if "*" in ALLOWED_HOSTS:
@@ -504,6 +619,65 @@ def contradictions() -> list[str]:
     return found
 
 
+def contradictions_of_operations() -> list[str]:
+    """The same for stopping, backups and retention."""
+    found = []
+    if not 0 <= DRAIN_SECONDS <= 300 or not 0 < SHUTDOWN_SECONDS <= 3600:
+        found.append("DRAIN_SECONDS is between 0 and 300, SHUTDOWN_SECONDS between 1 and 3600.")
+    if not (DATABASE_STATEMENT_SECONDS == 0 or 0.1 <= DATABASE_STATEMENT_SECONDS <= 3600):
+        found.append("DATABASE_STATEMENT_SECONDS is between 0.1 and 3600, or 0 for no limit.")
+    kept = (REFRESH_FAMILIES_DAYS, MAILS_DAYS, ADMIN_LOG_DAYS, VIEWERS_DAYS, ORPHANED_FILES_DAYS)
+    if min(*kept, CHAT_REPORTS_DAYS, CHAT_HISTORY_DAYS) < 0:
+        found.append(
+            "REFRESH_FAMILIES_DAYS, MAILS_DAYS, ADMIN_LOG_DAYS, VIEWERS_DAYS, ORPHANED_FILES_DAYS, CHAT_REPORTS_DAYS "
+            "and CHAT_HISTORY_DAYS count days: 0 or more."
+        )
+    if SECURITY_EVENTS_DAYS < 1 or SECURITY_EVENTS_MAX_ROWS < 1000:
+        found.append("SECURITY_EVENTS_DAYS is 1 or more, SECURITY_EVENTS_MAX_ROWS 1000 or more.")
+    if BACKUP_KEEP_DAYS < 0 or BACKUP_KEEP_WEEKS < 0:
+        found.append("BACKUP_KEEP_DAYS and BACKUP_KEEP_WEEKS count archives: they cannot be negative.")
+    if any(not recipient.startswith(("age1", "ssh-")) for recipient in BACKUP_RECIPIENTS):
+        found.append("BACKUP_RECIPIENTS are public keys, such as age1…: the private key belongs on no server.")
+    return found
+
+
+def contradictions_of_the_library() -> list[str]:
+    """The same for the library."""
+    found = []
+    if LIBRARY_ACCEL_LOCATION and not re.fullmatch(r"/[a-z0-9_-]+/", LIBRARY_ACCEL_LOCATION):
+        found.append("LIBRARY_ACCEL_LOCATION is a path of one part, such as /_library/.")
+    if LIBRARY_ACCEL_LOCATION and LIBRARY_BUCKET:
+        found.append("LIBRARY_ACCEL_LOCATION is for files on this machine: leave it, or LIBRARY_BUCKET, empty.")
+    origins = (LIBRARY_BUCKET_ENDPOINT, LIBRARY_BUCKET_ORIGIN)
+    if any(origin and not re.fullmatch(r"https?://[^/\s;,]+", origin) for origin in origins):
+        found.append("LIBRARY_BUCKET_ENDPOINT and LIBRARY_BUCKET_ORIGIN are a scheme and a host.")
+    if LIBRARY_BUCKET and not LIBRARY_BUCKET_ORIGIN:
+        found.append("LIBRARY_BUCKET_ORIGIN is not set: say where browsers find the bucket's files.")
+    if LIBRARY_MAX_FILE_BYTES < 1 or timedelta(minutes=1) > LIBRARY_LINK:
+        found.append("LIBRARY_MAX_FILE_BYTES and LIBRARY_LINK_MINUTES are 1 or more.")
+    if timedelta(seconds=1) > VIEWING_IDLE:
+        found.append("VIEWING_IDLE_SECONDS is 1 or more.")
+    return found
+
+
+def contradictions_of_the_chat() -> list[str]:
+    """The same for the chat."""
+    found = []
+    pool = DATABASE.get("OPTIONS", {}).get("pool", {}).get("max_size")
+    if CHAT_DATABASE_THREADS < 1 or (pool is not None and pool <= CHAT_DATABASE_THREADS):
+        found.append(
+            "CHAT_DATABASE_THREADS is 1 or more, and less than DATABASE_POOL_SIZE: pages need connections too."
+        )
+    if not 0.1 <= CHAT_POLL_SECONDS <= 60:
+        found.append("CHAT_POLL_SECONDS is between 0.1 and 60.")
+    if CHAT_IDLE_SECONDS <= 0 or CHAT_AUTH_SECONDS <= 0:
+        found.append("CHAT_IDLE_SECONDS and CHAT_AUTH_SECONDS are above 0.")
+    numbers = (CHAT_CONNECTIONS_PER_USER, CHAT_CONNECTIONS_PER_ADDRESS, CHAT_MESSAGES_PER_MINUTE, CHAT_BURST)
+    if min(numbers) < 1:
+        found.append("CHAT_CONNECTIONS_PER_USER, …_PER_ADDRESS, CHAT_MESSAGES_PER_MINUTE and CHAT_BURST are 1 or more.")
+    return found
+
+
 def contradictions_of_payments() -> list[str]:
     """The same for payments."""
     found = []
@@ -520,6 +694,8 @@ def contradictions_of_payments() -> list[str]:
     return found
 
 
-PROBLEMS = contradictions() + contradictions_of_payments() + ([] if DEBUG else unsafe_values())
+PROBLEMS = contradictions() + contradictions_of_the_library() + contradictions_of_payments()
+PROBLEMS += contradictions_of_the_chat() + contradictions_of_operations()
+PROBLEMS += [] if DEBUG else unsafe_values()
 if PROBLEMS:
     raise ImproperlyConfigured("This site does not start with these settings:\n  " + "\n  ".join(PROBLEMS))

@@ -18,6 +18,8 @@ urlpatterns = [
     path("", include("observability.delivery.urls")),
     path("", include("accounts.urls")),
     path("", include("payments.urls")),
+    path("", include("content.urls")),
+    path("", include("realtime.urls")),
     path("api/schema", pages.ApiSchema.as_view(), name="schema"),
     path("api/docs", pages.ApiDocs.as_view()),
     path(".well-known/security.txt", pages.security_txt),

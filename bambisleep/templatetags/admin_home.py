@@ -1,4 +1,4 @@
-"""The tags that give the admin's home page its measures, and what is to look at among the payments."""
+"""The tags that give the admin's home page its measures, and what is to look at among the payments and in the chat."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from django import template
 
 from bambisleep import admin_home
 from payments import admin_overview
+from realtime import access, attention
 
 register = template.Library()
 
@@ -26,3 +27,10 @@ def payments_summary(context: template.Context) -> dict[str, list[admin_overview
     if not request.user.has_perms(admin_overview.RIGHTS):
         return None
     return {"attention": admin_overview.attention()}
+
+
+@register.simple_tag(takes_context=True)
+def chat_attention(context: template.Context) -> list[attention.Link]:
+    """What a moderator should look at; nothing for anybody else."""
+    request: Any = context["request"]
+    return attention.links() if access.may_moderate(request.user) else []

@@ -9,9 +9,10 @@ from asgiref.sync import async_to_sync
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 
-from observability.http.edge import Edge, refuse_websocket
+from observability.http.edge import Edge
 from observability.http.handler import Handler
 from observability.http.routes import expect_known_routes
+from realtime.routing import websockets
 
 
 class SameThreadHandler(Handler):
@@ -112,7 +113,7 @@ class _Protocols:
         self.http = http
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await (self.http if scope["type"] == "http" else refuse_websocket)(scope, receive, send)
+        await (self.http if scope["type"] == "http" else websockets)(scope, receive, send)
 
 
 def _dumps(value: Any) -> bytes:

@@ -27,10 +27,14 @@ from fido2.webauthn import (
 from accounts import tokens
 from accounts.models import OutgoingMail, User
 from bambisleep.tests.routes import Route
+from content.models import Captions, Item, Upload
+from content.tests import rows as library
 from observability.delivery.models import DeployedCommit, Deployment, Incident, Pipeline
-from observability.models import FactSample, SecurityEvent
+from observability.models import FactSample, MaintenanceTask, SecurityEvent
 from payments.models import Customer
 from payments.tests import rows as paid
+from realtime.models import Room
+from realtime.tests import rows as chat
 
 
 @dataclass(slots=True)
@@ -40,18 +44,33 @@ class Objects:
     owner: User
     deployment: Deployment
     incident: Incident
+    item: Item
+    room: Room
     values: dict[str, str] = field(default_factory=dict)
 
     def of(self, route: Route) -> dict[str, str]:
         """A value for each of the route's arguments."""
         values = dict(self.values)
         if route.model is not None:
-            values["object_id"] = values["id"] = str(_one(route.model, self.owner).pk)
+            values["object_id"] = values["id"] = values["pk"] = str(_one(route.model, self.owner).pk)
         elif "incidents" in route.template:
             values["pk"] = str(self.incident.pk)
         elif "deployments" in route.template:
             values["pk"] = str(self.deployment.pk)
+        elif route.template.startswith(("content/", "watch/")):
+            values |= self._of_the_library(route.template)
+        elif route.template.startswith("chat/"):
+            values["slug"] = self.room.slug
         return {name: values[name] for name in route.arguments}
+
+    def _of_the_library(self, template: str) -> dict[str, str]:
+        """A film for members, and what belongs to it."""
+        collection, tag, film = self.item.collection, self.item.tags.get(), self.item.media
+        assert collection is not None
+        assert film is not None
+        slugs = {"content/collections/": collection.slug, "content/tags/": tag.slug}
+        slug = next((slug for prefix, slug in slugs.items() if template.startswith(prefix)), self.item.slug)
+        return {"slug": slug, "key": str(film.key), "pk": str(self.item.captions.get().pk)}
 
 
 def objects_of(*, owner: User) -> Objects:
@@ -71,6 +90,7 @@ def objects_of(*, owner: User) -> Objects:
     UserSession.objects.get_or_create(user=owner, session_key="a" * 32, defaults={"ip": "203.0.113.7"})
     SecurityEvent.objects.create(at=now, type="invalid_token", user=owner)
     FactSample.objects.get_or_create(fact="users", defaults={"checked_at": now})
+    MaintenanceTask.objects.create(task="backup", started_at=now, succeeded_at=now)
     tokens.issue(owner)
     # Of the other mode, so that no page asks Stripe about it.
     customer = Customer.objects.create(user=owner, customer_id="cus_owner", livemode=True)
@@ -78,6 +98,17 @@ def objects_of(*, owner: User) -> Objects:
     paid.invoice(bought)
     paid.movement("charge", 900, customer_id="cus_owner")
     paid.event(customer_id="cus_owner")
+    item = library.members_item(kind="video", collection=library.collection())
+    item.tags.create(slug="sleep", name="Sleep")
+    library.media(item)
+    Captions.objects.create(item=item, label="English", text="WEBVTT\n\n00:00.000 --> 00:01.000\nHello.\n")
+    upload = Upload.objects.create(owner=owner, original_name="film.webm", size_bytes=10)
+    library.viewing(item, user=owner)
+    room = chat.members_room("night-room")
+    said = chat.entry(room, author=owner)
+    chat.report(said, reporter=owner)
+    chat.restriction(owner, of=chat.room("elsewhere"))
+    chat.action(owner, room=room, subject=owner)
     values = {
         "app_label": "accounts",
         "url": "nothing-here/",
@@ -86,8 +117,9 @@ def objects_of(*, owner: User) -> Objects:
         "pk": str(key.pk),
         "key": "a-key-that-was-never-sent",
         "uidb36": user_pk_to_url_str(owner),
+        "upload": str(upload.pk),
     }
-    return Objects(owner, deployment, incident, values)
+    return Objects(owner, deployment, incident, item, room, values)
 
 
 def _passkey() -> dict[str, Any]:

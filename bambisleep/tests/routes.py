@@ -14,6 +14,8 @@ from django.views.generic import RedirectView
 
 from observability.http.routes import label
 
+NO_UUID = "00000000-0000-4000-8000-000000000000"
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -76,4 +78,4 @@ def _template(pattern: Any) -> tuple[str, tuple[str, ...]]:
 
 def _anything(name: str) -> str:
     """A value by which a pattern is matched, whether or not there is such an object."""
-    return "accounts" if name == "app_label" else "1"
+    return {"app_label": "accounts", "key": NO_UUID, "upload": NO_UUID}.get(name, "1")

@@ -1,12 +1,13 @@
 """The permission matrix: every route × method × role, with objects that belong to somebody, held against one table."""
 
+import asyncio
+import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from allauth.account.internal.flows.login import record_authentication
-from asgiref.sync import async_to_sync
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import transaction
@@ -22,6 +23,10 @@ from bambisleep.tests.client import Answer, AsgiClient
 from bambisleep.tests.objects import objects_of
 from bambisleep.tests.routes import Route, every_route
 from observability.delivery import tokens as deploy_tokens
+from observability.http.edge import refuse_websocket
+from realtime.routing import websockets
+from realtime.tests import rows as chat
+from realtime.tests.talking import talking
 
 GROUPS: dict[str, list[Route]] = defaultdict(list)
 for route in every_route():
@@ -115,29 +120,65 @@ def test_every_role_may_do_what_the_table_says_and_nothing_else(
     assert observed == table, f"permissions.csv should say, if that is right:\n{seen}"
 
 
-@pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("path", ["/ws/chat/lobby/", "/", "/admin/", "/auth/me"])
-def test_no_handshake_of_a_websocket_is_taken(
-    asgi: AsgiClient, credentials: dict[str, dict[str, str]], role: str, path: str
+# How to get to each kind of room: what is made, and where it is then.
+ROOMS: dict[str, Callable[[], str]] = {
+    "for everyone": lambda: chat.room().get_absolute_url(),
+    "for members": lambda: chat.members_room().get_absolute_url(),
+    "for staff": lambda: chat.staff_room().get_absolute_url(),
+    "for everyone, archived": lambda: chat.room(is_archived=True).get_absolute_url(),
+    "none of that name": lambda: "/chat/nothing-here/",
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ROOMS)
+def test_every_role_may_be_and_write_where_the_table_says(
+    credentials: dict[str, dict[str, str]], settings: Any, kind: str
 ) -> None:
-    headers = [(name.encode(), value.encode()) for name, value in credentials[role].items()]
-    scope = {"type": "websocket", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": headers}
-    said = _handshake(asgi, {**scope, "scheme": "ws", "client": ("203.0.113.7", 50_000), "subprotocols": []})
-    assert [message["type"] for message in said] == ["websocket.close"]
+    settings.CHAT_AUTH_SECONDS = 0.3
+    User.objects.get(username="member").memberships.create(source="staff", reason="A test reader")
+    path = f"/ws{ROOMS[kind]()}"
+    observed: dict[str, str] = {}
+    for role, headers in credentials.items():
+        ways = (
+            [{"cookie": headers["cookie"], "origin": "http://testserver"}] if "sessionid" in headers["cookie"] else []
+        )
+        ways += [{"authorization": headers.get("authorization", "")}]
+        met = {asyncio.run(_enter(path, way)) for way in ways}
+        observed[role] = "/".join(sorted(met))
+    assert observed == permissions.sockets()["/ws/chat/<slug>/", kind], ",".join(observed.values())
 
 
-@async_to_sync
-async def _handshake(asgi: AsgiClient, scope: dict[str, Any]) -> list[dict[str, Any]]:
-    said: list[dict[str, Any]] = []
+async def _enter(path: str, headers: dict[str, str]) -> str:
+    """What somebody meets who comes with a cookie, or with a token in the first message, which is then no header."""
+    token = headers.pop("authorization", "").removeprefix("Bearer ")
+    async with talking(path, headers=headers) as talker:
+        if token:
+            talker.say({"type": "auth", "token": token})
+        while True:
+            message = await talker.hears_or_ends()
+            if message is None:
+                return {403: "–", 4401: "sign in", 4403: "no", 4404: "hidden"}[talker.ended_with]
+            if "you" in message and bool(message["you"]["id"]) == bool(token or headers):
+                return "yes" if message["you"]["may_write"] else "reads"
 
-    async def receive() -> dict[str, Any]:
-        return {"type": "websocket.connect"}
 
-    async def send(message: dict[str, Any]) -> None:
-        said.append(message)
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("path", ["/ws/chat/", "/ws/chat/a/b/", "/ws/", "/", "/admin/", "/auth/me"])
+def test_nothing_listens_elsewhere(credentials: dict[str, dict[str, str]], role: str, path: str) -> None:
+    async def go() -> tuple[bool | None, list[str]]:
+        async with talking(path, headers={**credentials[role], "origin": "http://testserver"}) as talker:
+            await talker.hears_or_ends()
+            return talker.is_accepted, talker.heard
 
-    await asgi.application(scope, receive, send)
-    return said
+    assert asyncio.run(go()) == (False, [])
+    assert permissions.sockets()["everywhere else", "–"][role] == "–"
+
+
+def test_every_route_of_a_websocket_stands_in_the_table() -> None:
+    listening = [str(route.pattern) for route in websockets.routes if route.callback is not refuse_websocket]
+    assert ["/" + re.sub(r"<\w+:", "<", pattern) for pattern in listening] == ["/ws/chat/<slug>/"]
+    assert set(permissions.sockets()) == {("/ws/chat/<slug>/", kind) for kind in ROOMS} | {("everywhere else", "–")}
 
 
 def test_no_row_is_about_a_route_that_is_gone() -> None:

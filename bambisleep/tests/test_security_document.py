@@ -9,11 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from django.core.management import get_commands
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "SECURITY.md").read_text()
 NAMED = sorted(set(re.findall(r"`([\w/]+\.py)::(test_\w+)`", DOCUMENT)))
-ASVS = DOCUMENT[DOCUMENT.index("## ASVS 5.0") : DOCUMENT.index("## Who may do what")]
+ASVS = DOCUMENT[DOCUMENT.index("## ASVS 5.0") : DOCUMENT.index("## Key rotation")]
 ROWS = re.findall(r"^\| (\d+\.\d+\.\d+(?:, \d+\.\d+\.\d+)*) .*\|(.*)\|$", ASVS, re.M)
 
 # The numbers and levels of OWASP ASVS 5.0.0, levels 1 and 2, from its release's 5.0/docs_en/
@@ -73,6 +74,38 @@ def test_its_table_of_keys_has_every_secret_that_is_set() -> None:
     kinds = [name for name in SECRETS if not name.startswith("SLACK_WEBHOOK_URL_")]
     assert len(kinds) > 5
     assert [name for name in kinds if f"`{name}`" not in ASVS] == []
+
+
+def part(title: str) -> str:
+    """One part of the document, by its heading."""
+    return DOCUMENT.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def test_it_says_of_every_secret_how_it_is_replaced() -> None:
+    rows = part("Key rotation")
+    ends = ("_FALLBACKS", "_KEY_ID")
+    kinds = [name for name in SECRETS if not name.startswith("SLACK_WEBHOOK_URL_") and not name.endswith(ends)]
+    assert [name for name in kinds if f"`{name}`" not in rows] == []
+
+
+@pytest.mark.parametrize("title", ["OWASP Top 10 (2021)", "OWASP Top 10 (2025)"])
+def test_each_of_the_top_ten_has_its_proof(title: str) -> None:
+    rows = re.findall(r"^\| (A\d\d) .*\|(.*)\|$", part(title), re.M)
+    assert [name for name, _ in rows] == [f"A{number:02}" for number in range(1, 11)]
+    assert [name for name, proof in rows if "::test_" not in proof] == []
+
+
+def test_each_threat_has_its_answer_and_proof() -> None:
+    rows = [line for line in part("Threat model").splitlines() if line.startswith("| ")][1:]
+    kinds = ("spoofing", "tampering", "repudiation", "information disclosure", "denial of service", "elevation")
+    assert [kind for kind in kinds if not any(row.startswith(f"| {kind}") for row in rows)] == []
+    assert [row for row in rows if "::test_" not in row] == []
+
+
+def test_every_command_that_it_names_exists() -> None:
+    named = set(re.findall(r"manage\.py (\w+)", DOCUMENT))
+    assert len(named) > 8
+    assert named - set(get_commands()) == set()
 
 
 def test_no_row_names_a_test_in_another_form() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("bambisleep", "observability", "accounts", "payments", "content", "realtime")
 SAFE = {
     "DEBUG": "false",
     "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -48,11 +49,35 @@ def test_production_starts_with_safe_values(tmp_path: Path) -> None:
         ({"SECRET_KEY": "short"}, "SECRET_KEY is too weak"),
         ({"SECRET_KEY": "a" * 60}, "SECRET_KEY is too weak"),
         ({"JWT_SIGNING_KEY": "short"}, "JWT_SIGNING_KEY is too short"),
+        ({"JWT_SIGNING_KEY_FALLBACKS": "a" * 40 + ",short"}, "JWT_SIGNING_KEY_FALLBACKS"),
+        ({"SECRET_KEY_FALLBACKS": "former"}, "SECRET_KEY_FALLBACKS"),
         ({"STRIPE_SECRET_KEY": "pk_test_" + "a" * 24}, "STRIPE_SECRET_KEY is a secret or restricted key"),
         ({"STRIPE_SECRET_KEY": "sk_live_" + "a" * 24, "STRIPE_API_BASE": "http://127.0.0.1:1"}, "STRIPE_API_BASE"),
         ({"STRIPE_WEBHOOK_SECRETS": "a,b"}, "STRIPE_WEBHOOK_SECRETS"),
         ({"STRIPE_TIMEOUT_SECONDS": "0"}, "STRIPE_TIMEOUT_SECONDS"),
         ({"STRIPE_EVENTS_DAYS": "3"}, "STRIPE_EVENTS_DAYS"),
+        ({"VIEWERS_DAYS": "-1"}, "VIEWERS_DAYS"),
+        ({"SECURITY_EVENTS_DAYS": "0"}, "SECURITY_EVENTS_DAYS"),
+        ({"LIBRARY_ACCEL_LOCATION": "library"}, "LIBRARY_ACCEL_LOCATION is a path"),
+        ({"LIBRARY_ACCEL_LOCATION": "/_library/", "LIBRARY_BUCKET": "films"}, "leave it, or LIBRARY_BUCKET, empty"),
+        ({"LIBRARY_BUCKET": "films"}, "LIBRARY_BUCKET_ORIGIN is not set"),
+        ({"LIBRARY_BUCKET": "films", "LIBRARY_BUCKET_ENDPOINT": "s3.example"}, "a scheme and a host"),
+        ({"LIBRARY_BUCKET": "films", "LIBRARY_BUCKET_ORIGIN": "https://a.example; script-src *"}, "a scheme"),
+        ({"LIBRARY_LINK_MINUTES": "0"}, "LIBRARY_LINK_MINUTES"),
+        ({"VIEWING_IDLE_SECONDS": "0"}, "VIEWING_IDLE_SECONDS"),
+        ({"CHAT_DATABASE_THREADS": "0"}, "CHAT_DATABASE_THREADS is 1 or more"),
+        (
+            {"DATABASE_URL": "postgres://me:a-phrase-of-my-own@db/site", "DATABASE_POOL_SIZE": "4"},
+            "CHAT_DATABASE_THREADS is 1 or more, and less than DATABASE_POOL_SIZE",
+        ),
+        ({"CHAT_POLL_SECONDS": "0"}, "CHAT_POLL_SECONDS"),
+        ({"CHAT_POLL_SECONDS": "90"}, "CHAT_POLL_SECONDS"),
+        ({"CHAT_IDLE_SECONDS": "0"}, "CHAT_IDLE_SECONDS"),
+        ({"CHAT_AUTH_SECONDS": "-1"}, "CHAT_AUTH_SECONDS"),
+        ({"CHAT_CONNECTIONS_PER_USER": "0"}, "CHAT_CONNECTIONS_PER_USER"),
+        ({"CHAT_CONNECTIONS_PER_ADDRESS": "0"}, "CHAT_CONNECTIONS_PER_USER, …_PER_ADDRESS"),
+        ({"CHAT_MESSAGES_PER_MINUTE": "0"}, "CHAT_MESSAGES_PER_MINUTE"),
+        ({"CHAT_BURST": "0"}, "CHAT_BURST"),
         ({"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS is not set"),
         ({"ALLOWED_HOSTS": "*"}, "wildcard"),
         ({"ALLOWED_HOSTS": "members.example,*"}, "wildcard"),
@@ -88,7 +113,8 @@ def test_a_value_may_come_from_a_file(tmp_path: Path) -> None:
 
 def test_the_example_lists_exactly_what_the_settings_and_the_monitoring_stack_read() -> None:
     read = set(re.findall(r"env\.\w+\(\s*\"([A-Z_]+)\"", (ROOT / "bambisleep" / "settings.py").read_text()))
-    composed = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.monitoring.yml").read_text()))
+    compose = "".join(path.read_text() for path in ROOT.glob("docker-compose*.yml"))
+    composed = set(re.findall(r"\$\{([A-Z_]+)", compose))
     listed = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
     assert len(read) > 15
     assert len(composed) > 10
@@ -101,13 +127,14 @@ def test_the_example_starts_as_it_is(tmp_path: Path) -> None:
 
 
 def test_no_other_module_reads_the_environment() -> None:
-    apps = [path for room in ("bambisleep", "observability", "accounts") for path in (ROOT / room).rglob("*.py")]
+    apps = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
     readers = [
         str(path.relative_to(ROOT))
         for path in apps
         if re.search(r"os\.environ|getenv", path.read_text()) and "tests" not in path.parts
     ]
     # The settings; the entry point, which says where they are; the stand-in for Stripe, which `start` hands on to the
-    # site; and what a CI tells record_deploy.
-    names = ["asgi", "settings", "standin"]
-    assert sorted(readers) == [*(f"bambisleep/{name}.py" for name in names), "observability/delivery/ci.py"]
+    # site; what systemd hands to a process; what a CI tells record_deploy; and where ffprobe is.
+    names = ["asgi", "settings", "standin", "systemd"]
+    others = ["content/probing.py", "observability/delivery/ci.py"]
+    assert sorted(readers) == [*(f"bambisleep/{name}.py" for name in names), *others]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("bambisleep", "observability", "accounts", "payments")
+ROOMS = ("bambisleep", "observability", "accounts", "payments", "content", "realtime")
 LEFT_OUT = {"tests", "migrations", "mirror_schema"}
 
 DANGEROUS_CALLS = {
@@ -18,7 +18,13 @@ DANGEROUS_IMPORTS = {"pickle", "marshal", "shelve", "dill", "yaml", "xml", "lxml
 TO_OTHERS = {"socket", "smtplib", "ftplib", "urllib.request", "http.client", "httpx", "requests", "aiohttp", "stripe"}
 SPEAKERS = {
     "bambisleep/standin.py",  # development: waits for the stand-in for Stripe
+    "bambisleep/listening.py",  # listens, and asks whether somebody does on a path already
+    "bambisleep/systemd.py",  # NOTIFY_SOCKET
     "bambisleep/management/commands/start.py",  # development: is the port free, does the site answer
+    "bambisleep/doctor/mail.py",  # doctor, by an operator: EMAIL_URL,
+    "bambisleep/doctor/monitoring.py",  # … ALERTMANAGER_URL, PROMETHEUS_URL, SLACK_WEBHOOK_URL,
+    "bambisleep/doctor/outside.py",  # … PUBLIC_URL,
+    "bambisleep/doctor/stripe_account.py",  # … STRIPE_API_BASE
     "observability/http/docker.py",  # development: the address of docker's bridge
     "observability/delivery/alertmanager.py",  # ALERTMANAGER_URL
     "observability/delivery/remote.py",  # record_deploy --url, by an operator

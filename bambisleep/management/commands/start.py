@@ -61,6 +61,8 @@ class Command(BaseCommand):
   Health     {base}/health
   DORA       {base}/dora        (demo data: {base}/dora?service=demo)
   API docs   {base}/api/docs
+  Library    {base}/content/
+  Chat       {base}/chat/
   Plans      {base}/billing/plans/
 {_about_stripe()}  Watch it   make monitoring, or make monitoring-native
 

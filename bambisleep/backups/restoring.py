@@ -1,0 +1,226 @@
+"""Checking an archive to its last byte, and bringing it back.
+
+It is read once. What comes out of it waits aside, the files in the library's own directory and the dump in DATA_DIR,
+and is nowhere in effect; only when the archive turned out whole does the database change, in one transaction, in which
+it is compared with what the manifest says. So an archive may come through a pipe, and a bad one changes nothing.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO
+
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.models import Session
+from django.core.management import call_command
+from django.db import DatabaseError, connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
+
+from accounts.models import RefreshFamily
+from content.models import Upload
+from observability.refresh import refresh
+
+from . import archive, database, library, manifest
+from .archive import Reader
+from .encryption import decrypted
+from .errors import BackupError, Damaged, told
+from .manifest import Manifest
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What came back. `migrated`: how many migrations were run on it; `left`: files of before that no row names now."""
+
+    manifest: Manifest
+    migrated: int
+    left: int
+
+
+def check(stream: BufferedReader, *, identity: Path | None, progress: Progress) -> Manifest:
+    """Read an archive to its end; what it says of itself, if all of it is as it was written.
+
+    Raises:
+        BackupError: it is not, or this installation could not take it.
+    """
+    with decrypted(stream, identity) as plain:
+        members = iter(Reader(plain))
+        found = _manifest(members)
+        manifest.expect_usable(found)
+        counted = _Counted(found)
+        for member in members:
+            counted.add(member)
+            for _ in member.blocks():
+                pass
+            progress(counted.told)
+        counted.expect_all()
+    return found
+
+
+def restore(
+    stream: BufferedReader, *, identity: Path | None, replace: bool, keep_sign_ins: bool, progress: Progress
+) -> Restored:
+    """Bring an archive back.
+
+    Args:
+        identity: the file of the private key, for an encrypted one.
+        replace: what is in the database may go.
+        keep_sign_ins: sessions and API sign-ins of then go on, those that were ended since too.
+        progress: is told in words how far it is.
+
+    Raises:
+        BackupError: nothing was changed, unless it says so.
+    """
+    if not replace and (filled := database.filled_tables()):
+        raise BackupError(
+            f"The database is not empty ({', '.join(filled[:3])} and others hold rows): restore into an empty one, or "
+            "give --replace, and everything in it goes."
+        )
+    with ExitStack() as stack:
+        with told("DATA_DIR"):
+            settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
+            for left in settings.DATA_DIR.glob(f"{library.STAGED}*"):  # of a run that was killed: no other runs now
+                shutil.rmtree(left)
+            aside = tempfile.TemporaryDirectory(prefix=library.STAGED, dir=settings.DATA_DIR)
+        dump = Path(stack.enter_context(aside)) / "dump"
+        staged = None
+        if library.root() is not None:
+            staged = library.Staged(stack.enter_context(library.room(library.STAGED)))
+        with decrypted(stream, identity) as plain:
+            found = _stage(plain, dump, staged, progress)
+        progress("The archive is whole. Bringing it into the database")
+        before = _names_now()
+        names = _put_into_effect(found, dump, staged)
+    gone = sorted(before - names)
+    try:
+        migrated = _finish(keep_sign_ins)
+    except DatabaseError as error:
+        raise BackupError(
+            f"Database and files are back, but what follows failed ({str(error).strip().splitlines()[0]}): mend that, "
+            "and run the same command again with --replace, so that migrations run and old sign-ins end."
+        ) from None
+    if staged is not None:
+        library.leave_to_sweep(gone)
+    return Restored(found, migrated, len(gone))
+
+
+def _stage(plain: BinaryIO, dump: Path, staged: library.Staged | None, progress: Progress) -> Manifest:
+    """Read the archive to its end, and lay everything out."""
+    members = iter(Reader(plain))
+    found = _manifest(members)
+    manifest.expect_usable(found)
+    if staged is not None and shutil.disk_usage(staged.directory).free < found.library.size_bytes:
+        raise BackupError(
+            f"There is no room left for the library: its files are {filesizeformat(found.library.size_bytes)}."
+        )
+    counted = _Counted(found)
+    with told("the dump of the database in DATA_DIR"), dump.open("xb") as file:
+        for member in members:
+            counted.add(member)
+            section, _, name = member.name.partition("/")
+            if section == "database":
+                for block in member.blocks():
+                    file.write(block)
+            elif staged is not None:
+                staged.take(name, member.blocks())
+            progress(counted.told)
+        file.flush()
+    counted.expect_all()
+    return found
+
+
+def _put_into_effect(found: Manifest, dump: Path, staged: library.Staged | None) -> set[str]:
+    """The database, if it is what the manifest says, and with it the files; the names of those that its rows name."""
+    try:
+        with database.loaded(dump) as loaded:
+            if (tables := loaded.tables()) != found.database.tables:
+                different = sorted(dict(tables.items() ^ found.database.tables.items()))
+                raise Damaged(
+                    f"The database in the archive is not what its manifest says ({', '.join(different[:3])}). Nothing "
+                    "was changed."
+                )
+            names = {str(name) for name, _ in loaded.rows(library.NAMES)}
+            if staged is not None:
+                lacking = names - staged.names - set(found.library.missing)
+                if lacking or staged.names - names:
+                    raise Damaged("The archive's files are not those that its database names. Nothing was changed.")
+                staged.place()
+    except BaseException:
+        if staged is not None:
+            staged.take_back()
+        raise
+    return names
+
+
+def _finish(keep_sign_ins: bool) -> int:
+    """Bring the database up to this version, and end what must not go on; how many migrations were run."""
+    ContentType.objects.clear_cache()
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if plan:
+        call_command("migrate", interactive=False, verbosity=0)
+    with transaction.atomic():
+        Upload.objects.all().delete()  # what had arrived of them is in no backup
+        if not keep_sign_ins:
+            now = timezone.now()
+            Session.objects.all().delete()
+            UserSession.objects.all().delete()
+            RefreshFamily.objects.filter(revoked_at=None).update(revoked_at=now, updated_at=now)
+    refresh(force=True)
+    return len(plan)
+
+
+def _manifest(members: Iterator[archive.Member]) -> Manifest:
+    return manifest.read(next(members).content(manifest.MOST_BYTES))
+
+
+def _names_now() -> set[str]:
+    """The files that the database names before it is replaced."""
+    if not database.has_table("content_mediafile"):
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM content_mediafile")
+        return {str(name) for (name,) in cursor.fetchall()}
+
+
+class _Counted:
+    """What has come out of an archive, held against what its manifest says."""
+
+    def __init__(self, found: Manifest) -> None:
+        self._manifest = found
+        self._database_bytes = self._files = self._files_bytes = 0
+
+    def add(self, member: archive.Member) -> None:
+        """Count one; Damaged where the manifest speaks of fewer or smaller files."""
+        if member.name.startswith("database/"):
+            self._database_bytes += member.size_bytes
+            return
+        self._files += 1
+        self._files_bytes += member.size_bytes
+        kept = self._manifest.library
+        if self._files > kept.files or self._files_bytes > kept.size_bytes:
+            raise Damaged("The archive holds more files than its manifest says.")
+
+    @property
+    def told(self) -> str:
+        """How far it is, in words."""
+        kept = self._manifest.library
+        return (
+            f"Database: {filesizeformat(self._database_bytes)}, library: {self._files} of {kept.files} files, "
+            f"{filesizeformat(self._files_bytes)} of {filesizeformat(kept.size_bytes)}"
+        )
+
+    def expect_all(self) -> None:
+        """Raise Damaged where something is missing."""
+        kept = self._manifest.library
+        if not self._database_bytes or (self._files, self._files_bytes) != (kept.files, kept.size_bytes):
+            raise Damaged("The archive holds less than its manifest says.")
