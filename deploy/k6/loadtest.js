@@ -6,20 +6,41 @@
 // LOADTEST_USERNAME and LOADTEST_PASSWORD name an existing one instead. Each virtual user signs in once, and then keeps
 // its tokens as a browser keeps its session: the limits on sign-ins stay on, and where they answer 429 the user goes on
 // as a guest (`sign_ins_limited` counts how often). LOADTEST_P95_MS is what 95 % of the answers must keep (1000).
+//
+// They look around in the library and open what they find there, a page at a time. Of a film or recording they load two
+// parts, as a player does that was moved, and tell of a moment's watching (`films_watched` counts them); a library
+// without any is no failure.
+//
+// In the chat they enter a room that is open to everyone, by their token where they have one: those say something and
+// wait until it is stored (`chats_spoken`), and leave. Whoever is told to be slower leaves too; a site without a room is
+// no failure.
 import { check, sleep } from "k6";
 import { hexEncode, randomBytes } from "k6/crypto";
 import exec from "k6/execution";
 import http from "k6/http";
 import { Counter } from "k6/metrics";
+import ws from "k6/ws";
 
 const BASE_URL = (__ENV.BASE_URL || "http://localhost:3000").replace(/\/+$/, "");
 const SECONDS_BETWEEN_SIGN_INS = 300;
+const SEARCHED = ["sleep", "light", "breath", "nothing-is-called-this"];
+const ITEM = /^\/content\/[\w-]+\/$/;
+const PLAYED = "main video source[src], main video[src], main audio source[src], main audio[src]";
+const OPEN_ROOMS = "main .chat-rooms .card:has(.badge.success) h2 a";
+const ROOM = /^\/chat\/[\w-]+\/$/;
+const LONGEST_TALK_MS = 20000;
+const SLOWER = ["too_fast", "slow_mode"];
+const TOO_MANY = 4429; // connections of one account or address
 
 // What people do, and how often out of the sum of the weights.
 const ACTIONS = [
   [30, home],
   [10, delivery],
   [5, schema],
+  [15, library],
+  [35, item],
+  [10, search],
+  [10, chat],
   [40, account],
   [10, refresh],
   [3, signOut],
@@ -37,10 +58,15 @@ export const options = {
 };
 
 const signInsLimited = new Counter("sign_ins_limited");
+const filmsWatched = new Counter("films_watched");
+const chatsSpoken = new Counter("chats_spoken");
 
 // A virtual user's own: its tokens while it is signed in, and when it may sign in again.
 let session = null;
 let nextSignIn = 0;
+// The items that it saw in the library's list, by their addresses; and what tells its browser from a stranger's.
+let seen = [];
+const device = hexEncode(randomBytes(16)).replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 
 /** Find the site, and an account: what it returns, every virtual user gets. */
 export function setup() {
@@ -62,8 +88,7 @@ function home() {
   check(page, { "the home page is there": (answer) => answer.status === 200 && answer.body.includes("</html>") });
   const stylesheet = page.status === 200 && page.html("link[rel=stylesheet]").first().attr("href");
   if (stylesheet) {
-    const address = new RegExp("^https?:").test(stylesheet) ? stylesheet : `${origin()}${stylesheet}`;
-    check(http.get(address), { "its stylesheet is there": (answer) => answer.status === 200 });
+    check(http.get(absolute(stylesheet)), { "its stylesheet is there": (answer) => answer.status === 200 });
   }
 }
 
@@ -75,6 +100,112 @@ function delivery() {
 function schema() {
   const answer = http.get(`${BASE_URL}/api/schema`);
   check(answer, { "the API describes itself": (answer) => answer.status === 200 });
+}
+
+function library() {
+  const page = http.get(`${BASE_URL}/content/`);
+  check(page, { "the library is there": (answer) => answer.status === 200 && answer.body.includes("</html>") });
+  if (page.status === 200) {
+    seen = addresses(page, "main .entry-title a", "href").filter((href) => ITEM.test(href));
+  }
+}
+
+function search() {
+  const page = http.get(`${BASE_URL}/content/search/?q=${anyOf(SEARCHED)}`, { tags: { name: "search" } });
+  check(page, { "the library may be searched": (answer) => answer.status === 200 && answer.body.includes("</html>") });
+}
+
+function item() {
+  if (seen.length === 0) {
+    library();
+  }
+  if (seen.length === 0) {
+    return; // nothing is published
+  }
+  const page = http.get(`${BASE_URL}${anyOf(seen)}`);
+  check(page, { "an item may be opened": (answer) => answer.status === 200 && answer.body.includes("</html>") });
+  const source = page.status === 200 && addresses(page, PLAYED, "src")[0];
+  if (source) {
+    watch(page, source);
+  }
+}
+
+function watch(page, source) {
+  const address = absolute(source);
+  const beginning = part(address, "bytes=0-65535");
+  const bytes = ((beginning.headers["Content-Range"] || "").match(/\/(\d+)$/) || [])[1];
+  check(beginning, { "a film begins": (answer) => answer.status === 206 && Number(bytes) > 0 });
+  if (bytes) {
+    const half = Math.floor(bytes / 2);
+    const middle = part(address, `bytes=${half}-${half + 65535}`);
+    check(middle, { "a film goes on from where it was moved to": (answer) => answer.status === 206 });
+  }
+  filmsWatched.add(1);
+  tell(page);
+}
+
+/** What a player tells when it is left again: half a second, which is too short to count as watched. */
+function tell(page) {
+  const token = addresses(page, "main [data-beacons]", "data-token")[0];
+  if (token) {
+    const played = { token, device, sequence: 1, played: 0.5, position: 0.5, segments: [[0, 0.5]] };
+    const answer = post("/watch/beacons/", played, 200);
+    check(answer, { "a player is heard": (answer) => answer.status === 200 || limited(answer) });
+  }
+}
+
+/** A part of a file; what is expected is no more than that, so that a whole film in answer is a failure. */
+function part(address, range) {
+  return http.get(address, {
+    headers: { Range: range },
+    responseType: "none",
+    responseCallback: http.expectedStatuses(206),
+    tags: { name: "part of a film" },
+  });
+}
+
+function chat(credentials) {
+  const isMember = signedIn(credentials);
+  const page = http.get(`${BASE_URL}/chat/`);
+  check(page, { "the rooms are there": (answer) => answer.status === 200 && answer.body.includes("</html>") });
+  const room = page.status === 200 && addresses(page, OPEN_ROOMS, "href").filter((href) => ROOM.test(href))[0];
+  if (room) {
+    talk(`${origin().replace(/^http/, "ws")}/ws${room}`, isMember);
+  }
+}
+
+/** Enter a room; say something, as a member; ask whether the site is there, and leave. */
+function talk(address, isMember) {
+  const id = hexEncode(randomBytes(16));
+  const end = { said: false, stored: false, answered: false, limited: false };
+  const answer = ws.connect(address, { tags: { name: "chat" } }, (socket) => {
+    const send = (message) => socket.send(JSON.stringify(message));
+    socket.on("open", () => send(isMember ? { type: "auth", token: session.access } : { type: "ping" }));
+    socket.on("message", (text) => {
+      const message = JSON.parse(text);
+      if (message.you && message.you.may_write && !end.said) {
+        end.said = true;
+        send({ type: "chat", id, text: "Good night, everybody." });
+      } else if (message.type === "ack" && message.id === id) {
+        end.stored = true;
+        chatsSpoken.add(1);
+        send({ type: "ping" });
+      } else if (message.type === "error") {
+        end.limited = SLOWER.includes(message.code);
+        socket.close();
+      } else if (message.type === "pong") {
+        end.answered = true;
+        socket.close();
+      }
+    });
+    socket.on("close", (code) => (end.limited = end.limited || code === TOO_MANY));
+    socket.setTimeout(() => socket.close(), LONGEST_TALK_MS);
+  });
+  check(answer, { "a room may be entered": (answer) => answer && answer.status === 101 });
+  check(end, { "the chat answers": (end) => end.answered || end.limited });
+  if (isMember) {
+    check(end, { "a member may speak": (end) => end.stored || end.limited });
+  }
 }
 
 function missing() {
@@ -104,7 +235,7 @@ function signOut(credentials) {
   if (!signedIn(credentials)) {
     return home();
   }
-  const answer = post("/auth/logout", { refresh: session.refresh }, 204);
+  const answer = postCredentials("/auth/logout", { refresh: session.refresh }, 204);
   check(answer, { "a member may leave": (answer) => answer.status === 204 || limited(answer) });
   session = null;
 }
@@ -126,7 +257,7 @@ function renew() {
 }
 
 function fetchTokens(path, body, sentence) {
-  const answer = post(path, body, 200);
+  const answer = postCredentials(path, body, 200);
   const given = answer.status === 200 && answer.body.includes('"access"');
   check(answer, { [sentence]: (answer) => given || limited(answer) });
   session = given ? answer.json() : null;
@@ -138,7 +269,7 @@ function fetchTokens(path, body, sentence) {
 function newAccount() {
   const name = `k6-${hexEncode(randomBytes(6))}`;
   const password = hexEncode(randomBytes(16));
-  const answer = post("/auth/register", { username: name, email: `${name}@example.invalid`, password }, 201);
+  const answer = postCredentials("/auth/register", { username: name, email: `${name}@example.invalid`, password }, 201);
   if (!check(answer, { "an account may be opened": (answer) => answer.status === 201 || limited(answer) })) {
     console.error(`No account could be opened (${answer.status}): everybody stays a guest.`);
   }
@@ -147,7 +278,7 @@ function newAccount() {
 
 function existingAccount() {
   const credentials = { username: __ENV.LOADTEST_USERNAME, password: __ENV.LOADTEST_PASSWORD || "" };
-  const answer = post("/auth/login", credentials, 200);
+  const answer = postCredentials("/auth/login", credentials, 200);
   if (answer.status !== 200 && !limited(answer)) {
     abort(`LOADTEST_USERNAME and LOADTEST_PASSWORD do not sign in (${answer.status}): set both, or neither.`);
   }
@@ -155,16 +286,36 @@ function existingAccount() {
 }
 
 function post(path, body, expected) {
-  const answer = http.post(`${BASE_URL}${path}`, JSON.stringify(body), {
+  return http.post(`${BASE_URL}${path}`, JSON.stringify(body), {
     headers: { "Content-Type": "application/json" },
     responseCallback: http.expectedStatuses(expected, 429),
   });
+}
+
+function postCredentials(path, body, expected) {
+  const answer = post(path, body, expected);
   signInsLimited.add(limited(answer) ? 1 : 0);
   return answer;
 }
 
 function limited(answer) {
   return answer.status === 429;
+}
+
+/** What the attribute holds, of each element of a page that the selector finds. */
+function addresses(page, selector, attribute) {
+  return page
+    .html(selector)
+    .toArray()
+    .map((element) => element.attr(attribute));
+}
+
+function absolute(address) {
+  return new RegExp("^https?:").test(address) ? address : `${origin()}${address}`;
+}
+
+function anyOf(choices) {
+  return choices[Math.floor(Math.random() * choices.length)];
 }
 
 function origin() {

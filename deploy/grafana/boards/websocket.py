@@ -9,7 +9,7 @@ from .queries import buckets, increase, or_zero, quantile, rate, select, share
 CONNECTIONS = "websocket_connections_total"
 MESSAGES, SENT = "websocket_messages_total", "websocket_messages_sent_total"
 DISCONNECTS, AUTH, SECONDS = "websocket_disconnects_total", "websocket_auth_total", "websocket_message_duration_seconds"
-NOT_YET = "The chat does not report yet"
+UNSCRAPED = "No process is scraped"
 SILENT = "No message in this window"
 LATENCY = (GREEN, (0.1, YELLOW), (0.5, RED))
 
@@ -37,7 +37,7 @@ def _headline() -> list[Panel]:
             Query(f"sum({select(CONNECTIONS)})"),
             about="Sockets that are open now, all processes together.",
             unit="none",
-            empty=NOT_YET,
+            empty=UNSCRAPED,
             steps=(BLUE,),
             sparkline=True,
         ),
@@ -57,7 +57,7 @@ def _headline() -> list[Panel]:
             Query(or_zero(rate(MESSAGES))),
             about="Messages a second from clients, of every type.",
             unit="mps",
-            empty=NOT_YET,
+            empty=UNSCRAPED,
             steps=(BLUE,),
             sparkline=True,
         ),
@@ -89,7 +89,7 @@ def _headline() -> list[Panel]:
             Query(f"round({increase(DISCONNECTS)})"),
             about="Connections that ended in the whole window, for whatever reason.",
             unit="none",
-            empty=NOT_YET,
+            empty=UNSCRAPED,
             steps=(BLUE,),
         ),
     ]
@@ -107,10 +107,10 @@ def _connections() -> list[Panel]:
             ],
             about=(
                 "WebSocketConnectionDrop fires where half of the half-hour's mean is gone, of ten or more, unless a "
-                "process was just started. Look at Redis, then at the proxy, then at the reasons of disconnecting."
+                "process was just started. Look at the proxy, then at the reasons of disconnecting."
             ),
             unit="none",
-            empty=NOT_YET,
+            empty=UNSCRAPED,
             colours={"^now$": GREEN, "^mean": BLUE, "^alert$": RED},
             decimals=0,
         ),
@@ -120,7 +120,7 @@ def _connections() -> list[Panel]:
             Query(f"sum by (instance) ({select(CONNECTIONS)})", "{{instance}}"),
             about="Where the sockets are. One process with most of them: the proxy does not spread them.",
             unit="none",
-            empty=NOT_YET,
+            empty=UNSCRAPED,
             stacked=True,
             decimals=0,
         ),
@@ -132,7 +132,7 @@ def _connections() -> list[Panel]:
                 "Connections that end, a second, by reason. A burst of one reason at a deployment mark is that restart."
             ),
             unit="cps",
-            empty=NOT_YET,
+            empty=UNSCRAPED,
             stacked=True,
         ),
         series(
@@ -140,13 +140,13 @@ def _connections() -> list[Panel]:
             "Authentication by outcome",
             Query(rate(AUTH, by="outcome"), "{{outcome}}"),
             about=(
-                "Sockets that prove who they are, a second, by outcome. Refusals only: tokens expired, or a clock is "
-                "wrong."
+                "Sockets that prove who they are, a second, by outcome; a guest reads an open room. Failures only: "
+                "tokens expired, or a clock is wrong."
             ),
             unit="cps",
-            empty=NOT_YET,
+            empty=UNSCRAPED,
             stacked=True,
-            colours={"^accepted$|^success$|^true$": GREEN},
+            colours={"^success$": GREEN},
         ),
     ]
 
@@ -159,7 +159,7 @@ def _messages() -> list[Panel]:
             Query(rate(MESSAGES, by="type"), "{{type}}"),
             about="Messages a second from clients. invalid is what we could not read.",
             unit="mps",
-            empty=NOT_YET,
+            empty=UNSCRAPED,
             stacked=True,
             colours={"^invalid$": RED},
             width=8,
@@ -170,7 +170,7 @@ def _messages() -> list[Panel]:
             Query(rate(SENT, by="type"), "{{type}}"),
             about="Messages a second to clients: each message of the chat, times those in its room.",
             unit="mps",
-            empty=NOT_YET,
+            empty=UNSCRAPED,
             stacked=True,
             width=8,
         ),
@@ -213,7 +213,7 @@ def _messages() -> list[Panel]:
                 Column("Value #B", "p95 now", unit="s", steps=LATENCY, width=120),
             ],
             about="How many messages of each type came, and how long nineteen of twenty take just now.",
-            empty=NOT_YET,
+            empty=UNSCRAPED,
             sort="Received",
         ),
     ]
