@@ -97,3 +97,8 @@ def added(costs: Mapping[str, Sequence[float]], side: str, base: str) -> list[fl
 def ratio(values: Sequence[float], bases: Sequence[float]) -> list[float]:
     """`values` divided by `bases`, round by round."""
     return [value / base for value, base in zip(values, bases, strict=True)]
+
+
+def print_ratio(name: str, values: Sequence[float], goal: str) -> None:
+    """One line, which is what a comparison is for."""
+    print(f"  → {name:34}{spread(values).text(2, ' ×'):>26}   {goal}")
