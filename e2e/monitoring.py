@@ -121,6 +121,12 @@ def _change(text: str, change: Any) -> str:
 
     text = re.sub(rf"\[({DURATION})(?::({DURATION})?)?\]", in_range, text)
     text = re.sub(rf"\b(offset )({DURATION})", lambda match: match[1] + change(match[2], 1), text)
+    # How long ago something began, in PromQL's plain seconds.
+    text = re.sub(
+        r"(process_start_time_seconds\{[^}]*\}\) < )(\d+)\b",
+        lambda match: match[1] + change(f"{match[2]}s", 1).removesuffix("s"),
+        text,
+    )
     keys = "for|keep_firing_for|[a-z_]*interval|group_wait"
     return re.sub(
         rf"^(\s*(?:- )?(?:{keys}): )({DURATION})\b", lambda match: match[1] + change(match[2], 1), text, flags=re.M
@@ -145,11 +151,22 @@ class Slack:
 
     def find(self, channel: str, summary: str, *, resolved: bool) -> dict[str, Any] | None:
         """The first message of a channel about that summary."""
-        for path, message in list(self.messages):
-            is_resolved = message["title"].startswith("Resolved")
-            if path == f"/services/{channel}" and summary in message["title"] and is_resolved == resolved:
-                return message
-        return None
+        return next((each for each in self._about(channel, summary) if _is_resolved(each) == resolved), None)
+
+    def last(self, channel: str, summary: str, *, resolved: bool) -> dict[str, Any] | None:
+        """The last message of a channel about that summary, where it says so.
+
+        What fires again before its end was told is not told again: then the first message still stands.
+        """
+        last = [None, *self._about(channel, summary)][-1]
+        return last if last and _is_resolved(last) == resolved else None
+
+    def _about(self, channel: str, summary: str) -> list[dict[str, Any]]:
+        return [each for path, each in self.messages if path == f"/services/{channel}" and summary in each["title"]]
+
+
+def _is_resolved(message: dict[str, Any]) -> bool:
+    return bool(message["title"].startswith("Resolved"))
 
 
 @contextmanager

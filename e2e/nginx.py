@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from e2e.servers import PRODUCTION, ROOT, Installation, Server, free_port, runni
 
 DEPLOYED = ROOT / "deploy" / "nginx"
 BEHIND_NGINX = {**PRODUCTION, "TRUSTED_PROXIES": "1"}
+ACCELERATED = {"LIBRARY_ACCEL_LOCATION": "/_library/"}
+OPENLY = "/open-library/"
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -30,11 +33,21 @@ def process_on(installation: Installation, port: int, *, server: str = "daphne",
 
 
 @contextmanager
-def nginx(directory: Path, processes: Sequence[Server]) -> Iterator[Server]:
-    """A real nginx before `processes`, with all of its files in `directory`."""
+def nginx(
+    directory: Path, processes: Sequence[Server], *, library: Path | None = None, openly: bool = False
+) -> Iterator[Server]:
+    """A real nginx before `processes`, with all of its files in `directory`.
+
+    Args:
+        library: the processes' LIBRARY_DIR, where they run with `ACCELERATED`.
+        openly: whether nginx also serves it to everybody below `OPENLY`, by the very directives by which it does so for
+            the application: what ours can be compared with.
+    """
     port = free_port()
+    (directory / "bambisleep").symlink_to(DEPLOYED)
+    more = f"set $library_directory {library or directory / 'library'};\n{_open_library() if openly else ''}"
     configuration = directory / "nginx.conf"
-    configuration.write_text(_configuration(directory, port, [process.port for process in processes]))
+    configuration.write_text(_configuration(directory, port, [process.port for process in processes], more))
     command = ["nginx", "-c", str(configuration), "-p", str(directory)]
     environment = {"PATH": os.environ["PATH"], "HOME": str(directory)}
     log = directory / "nginx.log"
@@ -42,25 +55,36 @@ def nginx(directory: Path, processes: Sequence[Server]) -> Iterator[Server]:
         yield server
 
 
-def _configuration(directory: Path, port: int, upstream: Sequence[int]) -> str:
+def _open_library() -> str:
+    """The location of the library, but open to everybody."""
+    site = (DEPLOYED / "site.conf").read_text()
+    location = re.search(r"^location /_library/ \{.*?^\}", site, re.MULTILINE | re.DOTALL)
+    assert location
+    return location[0].replace("/_library/", OPENLY).replace("internal;", "")
+
+
+def _configuration(directory: Path, port: int, upstream: Sequence[int], more: str) -> str:
     temporary = "\n".join(f"    {name}_temp_path {directory}/{name};" for name in TEMPORARY)
     servers = " ".join(f"server 127.0.0.1:{number} fail_timeout=1s;" for number in upstream)
+    sockets = " ".join(f"server 127.0.0.1:{number} max_fails=0;" for number in upstream)
     return f"""
 daemon off;
 user {getpass.getuser()};
 pid {directory}/nginx.pid;
 error_log {directory}/error.log;
-events {{ worker_connections 512; }}
+events {{ worker_connections 4096; }}
 http {{
 {temporary}
     include {DEPLOYED}/http.conf;
     upstream bambisleep {{ zone bambisleep 64k; least_conn; {servers} keepalive 32; keepalive_timeout 4s; }}
+    upstream bambisleep_sockets {{ zone bambisleep_sockets 64k; least_conn; {sockets} }}
     log_format sent '$http_x_request_id $status $upstream_bytes_sent';
     access_log {directory}/access.log bambisleep;
     access_log {directory}/sent.log sent;
     server {{
         listen 127.0.0.1:{port} default_server;
         server_name localhost;
+        {more}
         include {DEPLOYED}/site.conf;
     }}
 }}

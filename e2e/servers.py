@@ -5,6 +5,7 @@ not. Every process is ended by its pid.
 """
 
 import atexit
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -147,9 +148,14 @@ def running(
     log: Path,
     ready: str,
     directory: Path = ROOT,
-    seconds: float = 40,
+    seconds: float = 120,
+    descriptors: Sequence[int] = (),
 ) -> Iterator[Server]:
-    """Run `command` until the end of the block; it begins when a GET of `ready` answers 200."""
+    """Run `command` until the end of the block; it begins when a GET of `ready` answers 200.
+
+    Args:
+        descriptors: what stays open in the child, under the same numbers.
+    """
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -159,6 +165,7 @@ def running(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=descriptors,
             # Started from a background job, this process ignores SIGINT, and a child would inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
@@ -209,17 +216,22 @@ class Installation:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
+
+    def collect_static(self) -> None:
+        """Have the static files, as pages in production need them: collected once, and lent to each who asks."""
+        (self.data_dir / "static").symlink_to(_static_files())
 
     @contextmanager
     def serving(self, server: str = "daphne", **settings: str) -> Iterator[Server]:
-        """Serve the site with "daphne", "uvicorn", "runserver" or "start" until the end of the block."""
+        """Serve the site with "daphne", "uvicorn", "serve", "runserver" or "start" until the end of the block."""
         port = free_port()
         python, application = sys.executable, "bambisleep.asgi:application"
         command = {
             "daphne": [python, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", application],
             "uvicorn": [python, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), application],
+            "serve": [python, str(ROOT / "manage.py"), "serve"],
             "runserver": [python, str(ROOT / "manage.py"), "runserver", "--noreload"],
             "start": [python, str(ROOT / "manage.py"), "start"],
         }[server]
@@ -252,6 +264,15 @@ def installed(data_dir: Path, *, migrated: bool = True) -> Iterator[Installation
         return
     with _fresh_database(outer, template=_migrated_database(outer) if migrated else "template1") as name:
         yield Installation(data_dir, _at(outer, name))
+
+
+@cache
+def _static_files() -> Path:
+    directory = Path(tempfile.mkdtemp(prefix="bambisleep-static-"))
+    atexit.register(shutil.rmtree, directory)
+    done = Installation(directory, None).manage("collectstatic", "-v0", "--noinput", **PRODUCTION)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return directory / "static"
 
 
 @cache
@@ -298,16 +319,17 @@ def _execute(url: str, statement: str, *names: str) -> None:
 
 
 @contextmanager
-def prometheus(directory: Path, target: Server) -> Iterator[Server]:
-    """A real Prometheus that scrapes `target` each second as the job `bambisleep`."""
+def prometheus(directory: Path, *targets: Server, every: str = "1s") -> Iterator[Server]:
+    """A real Prometheus that scrapes `targets` as the job `bambisleep`, each second unless `every` says otherwise."""
     port = free_port()
+    addresses = json.dumps([f"127.0.0.1:{target.port}" for target in targets])
     configuration = directory / "prometheus.yml"
     configuration.write_text(
         f"""
-global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+global: {{scrape_interval: {every}, scrape_timeout: {every}}}
 scrape_configs:
   - job_name: bambisleep
-    static_configs: [{{targets: ["127.0.0.1:{target.port}"]}}]
+    static_configs: [{{targets: {addresses}}}]
 """
     )
     command = [

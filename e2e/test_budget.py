@@ -35,10 +35,10 @@ def server(installation: Installation) -> Iterator[Server]:
     for command in (
         ["createsuperuser", "--noinput", "--username=sam", "--email=sam@example.org"],
         ["load_demo"],
-        ["collectstatic", "--noinput", "-v0"],
     ):
         done = installation.manage(*command, **account, **PRODUCTION)
         assert done.returncode == 0, done.stderr
+    installation.collect_static()
     with installation.serving("daphne", TRUSTED_PROXIES="1", **PRODUCTION) as found:
         yield found
 

@@ -20,7 +20,7 @@ import yaml
 from deploy.grafana.schema import check as schema
 from e2e import promql
 from e2e.dashboards import DIRECTORY, Dashboard, parse, read_all, substitute
-from e2e.rooms import is_to_come
+from e2e.opt_in import is_opt_in
 from e2e.servers import ROOT, Installation
 from observability import facts, metrics
 
@@ -46,36 +46,20 @@ LINKED = {
     "stripe-payments.json": {11: "Subscription failures", 12: "Webhook errors"},
     "websocket-metrics.json": {11: "Connections"},
 }  # fmt: skip
-# The metrics of rooms that do not stand yet, as DESIGN's contract types them: (kind, whether it is a fact).
-PROMISED = {
-    "content_access_total": ("counter", False),
-    "content_denied_total": ("counter", False),
-    "video_stream_duration_seconds": ("histogram", True),
-    "video_streams_active": ("gauge", True),
-    "maintenance_last_success_timestamp_seconds": ("gauge", True),
-    "websocket_connections_total": ("gauge", False),  # for all its name
-    "websocket_messages_total": ("counter", False),
-    "websocket_messages_sent_total": ("counter", False),
-    "websocket_disconnects_total": ("counter", False),
-    "websocket_auth_total": ("counter", False),
-    "websocket_message_duration_seconds": ("histogram", False),
-}
 BUCKETS = re.compile(r"_(bucket|count|sum)$")
 Complaints = Iterator[str]
 
 
 def is_fact(name: str) -> bool:
-    base = name if name in facts.METRICS or name in PROMISED else BUCKETS.sub("", name)
-    return base in facts.METRICS or PROMISED.get(base, ("", False))[1]
+    return (name if name in facts.METRICS else BUCKETS.sub("", name)) in facts.METRICS
 
 
 def is_counter(name: str) -> bool:
     """By its declaration; what the application does not declare itself, by the ending that conventions ask for."""
     name = name.removeprefix("fact:")
     declared = metrics.EVENTS.get(name) or facts.METRICS.get(name)
-    kind = declared.kind if declared else PROMISED.get(name, ("",))[0]
-    if kind:
-        return kind == "counter"
+    if declared:
+        return declared.kind == "counter"
     if name.startswith("slo:"):
         return False
     return bool(BUCKETS.search(name)) or name.endswith("_total")
@@ -113,16 +97,13 @@ def facts_mixed_over_processes(board: Dashboard) -> Complaints:
 def events_not_added_up(board: Dashboard) -> Complaints:
     for place, use in uses(board):
         base = BUCKETS.sub("", use.metric)
-        kind = PROMISED.get(base, PROMISED.get(use.metric, ("", False)))
-        event = (
-            base in metrics.EVENTS or use.metric in metrics.EVENTS or kind in {("counter", False), ("histogram", False)}
-        )
+        event = base in metrics.EVENTS or use.metric in metrics.EVENTS
         if event and use.counted and not use.added_up_over_processes:
             yield f"{place}: {use.metric} is counted in each process apart: sum"
 
 
 def series_of_other_jobs(board: Dashboard) -> Complaints:
-    ours = {*metrics.EVENTS, *facts.METRICS, *PROMISED}
+    ours = {*metrics.EVENTS, *facts.METRICS}
     for place, use in uses(board, variables=True):
         base = use.metric.removeprefix("fact:")
         if (base in ours or BUCKETS.sub("", base) in ours) and "job" not in {label for label, *_ in use.matchers}:
@@ -320,15 +301,9 @@ def test_every_metric_is_told_recorded_or_to_come(installation: Installation) ->
         f"{place}: {use.metric}"
         for board in [*BOARDS, asking("no_such_metric")]
         for place, use in uses(board, variables=True)
-        if use.metric not in told | recorded and not others.match(use.metric) and not is_to_come(use.metric)
+        if use.metric not in told | recorded and not others.match(use.metric) and not is_opt_in(use.metric)
     }
     assert unknown == {"http-red-metrics.json: Requests (101), query A: no_such_metric"}
-
-
-def test_the_types_promised_are_those_declared_where_the_room_stands() -> None:
-    declared = {name: (event.kind, False) for name, event in metrics.EVENTS.items()}
-    declared |= {name: (metric.kind, True) for name, metric in facts.METRICS.items()}
-    assert {name: declared[name] for name in PROMISED if name in declared and declared[name] != PROMISED[name]} == {}
 
 
 def test_a_label_that_a_variable_offers_is_one_of_its_metric() -> None:

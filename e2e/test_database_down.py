@@ -31,7 +31,7 @@ def server(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iter
     account = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD}
     made = installation.manage("createsuperuser", "--noinput", "--username=sam", "--email=sam@example.org", **account)
     assert made.returncode == 0, made.stderr
-    assert installation.manage("collectstatic", "--noinput", "-v0", **PRODUCTION).returncode == 0
+    installation.collect_static()
     with installation.serving("daphne", **PRODUCTION) as found:
         yield found
 

@@ -1,38 +1,21 @@
 """Signing up and in while Redis and the mail server are gone, or take a connection and never answer."""
 
-import os
 import re
-import signal
 import socket
 import socketserver
-import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from e2e.redis import redis
 from e2e.servers import PRODUCTION, Installation, Server, free_port, wait_for
 
 PHRASE = "a long enough phrase"
 pytestmark = pytest.mark.needs("redis-server")
-
-
-@contextmanager
-def redis(directory: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A Redis on `port`."""
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: _listens(port), "redis-server listens")
-        yield process
-    finally:
-        process.send_signal(signal.SIGCONT)
-        process.terminate()
-        process.wait(10)
 
 
 class _Taker(socketserver.StreamRequestHandler):
@@ -54,20 +37,17 @@ class _Taker(socketserver.StreamRequestHandler):
 def test_people_sign_up_and_in_while_redis_and_the_mail_server_are_gone_or_hang(
     installation: Installation, tmp_path: Path
 ) -> None:
-    redis_port, mail_port = free_port(), free_port()
-    settings = {
-        **PRODUCTION,
-        "REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
-        "EMAIL_URL": f"smtp://127.0.0.1:{mail_port}",
-    }
-    assert installation.manage("collectstatic", "--noinput", "-v0", **PRODUCTION).returncode == 0
-    with redis(tmp_path, redis_port) as process, installation.serving("uvicorn", **settings) as server:
+    mail_port = free_port()
+    installation.collect_static()
+    with ExitStack() as stack:
+        cache = stack.enter_context(redis(tmp_path))
+        settings = {**PRODUCTION, "REDIS_URL": cache.url, "EMAIL_URL": f"smtp://127.0.0.1:{mail_port}"}
+        server = stack.enter_context(installation.serving("uvicorn", **settings))
         _walk(server, "there")
-        os.kill(process.pid, signal.SIGSTOP)
-        with socket.create_server(("127.0.0.1", mail_port)):  # takes a connection, says nothing
+        with cache.hung(), socket.create_server(("127.0.0.1", mail_port)):  # takes a connection, says nothing
             _walk(server, "hung")
-        os.kill(process.pid, signal.SIGKILL)
-        _walk(server, "gone")
+        with cache.away():
+            _walk(server, "gone")
         assert server.metric("cache_failovers_total") > 0
         assert installation.count("accounts_outgoingmail") == 3
 
@@ -114,8 +94,3 @@ def _make_due(installation: Installation) -> None:
     )
     done = installation.manage("shell", "-v0", "-c", code, **PRODUCTION)
     assert done.returncode == 0, done.stderr
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

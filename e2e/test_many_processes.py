@@ -1,7 +1,6 @@
 """Three processes on PostgreSQL behind nginx, scraped by a real Prometheus: events add up exactly, facts are alike."""
 
 import http.client
-import json
 import os
 import random
 import signal
@@ -10,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.nginx import BEHIND_NGINX, nginx, process_on
-from e2e.servers import Installation, Server, free_port, query, running, wait_for
+from e2e.servers import Installation, Server, free_port, prometheus, query, wait_for
 from observability.facts import METRICS as FACTS
 
 pytestmark = pytest.mark.needs("nginx", "prometheus", "postgresql")
@@ -138,7 +137,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The whole of it, with static files collected, two deployments recorded, and everything scraped once."""
-    assert installation.manage("collectstatic", "--noinput", **BEHIND_NGINX).returncode == 0
+    installation.collect_static()
     for number in (1, 2):
         commit = ("--no-commits", "--commit", str(number) * 40, "--version", f"1.{number}")
         done = installation.manage("record_deploy", *commit, **BEHIND_NGINX)
@@ -147,7 +146,7 @@ def site(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -
         processes = [stack.enter_context(process_on(installation, free_port())) for _ in range(3)]
         directory = tmp_path_factory.mktemp("nginx")
         proxy = stack.enter_context(nginx(directory, processes))
-        monitor = stack.enter_context(_prometheus(tmp_path_factory.mktemp("prometheus"), processes))
+        monitor = stack.enter_context(prometheus(tmp_path_factory.mktemp("prometheus"), *processes))
         wait_for(lambda: query(monitor, "sum(up)") == 3, "each process was scraped")
         yield Site(installation, directory, processes, proxy, monitor)
 
@@ -329,29 +328,3 @@ def _wait_for_equal_facts(site: Site) -> dict[str, str]:
     facts = wait_for(alike, "every process tells the same facts")
     assert facts
     return facts
-
-
-@contextmanager
-def _prometheus(directory: Path, targets: Sequence[Server]) -> Iterator[Server]:
-    """A real Prometheus that scrapes `targets` each second as the job `bambisleep`."""
-    port = free_port()
-    addresses = json.dumps([f"127.0.0.1:{target.port}" for target in targets])
-    configuration = directory / "prometheus.yml"
-    configuration.write_text(
-        f"""
-global: {{scrape_interval: 1s, scrape_timeout: 1s}}
-scrape_configs:
-  - job_name: bambisleep
-    static_configs: [{{targets: {addresses}}}]
-"""
-    )
-    command = [
-        "prometheus",
-        f"--config.file={configuration}",
-        f"--storage.tsdb.path={directory / 'tsdb'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(directory)}
-    log = directory / "prometheus.log"
-    with running(command, environment=environment, port=port, log=log, ready="/-/ready") as server:
-        yield server

@@ -1,9 +1,11 @@
 """nginx as deployed: what it keeps from strangers, what it passes on, and what it refuses."""
 
+import asyncio
 import getpass
 import http.client
 import json
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -13,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.nginx import DEPLOYED, nginx, process_on
+from e2e.chat import chat, make_rooms, tokens
+from e2e.nginx import BEHIND_NGINX, DEPLOYED, nginx, process_on
 from e2e.servers import Installation, Server, free_port, wait_for
 
 pytestmark = pytest.mark.needs("nginx")
@@ -58,8 +61,9 @@ class Site:
 @pytest.fixture(scope="module")
 def site(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A production process behind nginx."""
+    make_rooms(installation, **BEHIND_NGINX)
     with ExitStack() as stack:
-        process = stack.enter_context(process_on(installation, free_port()))
+        process = stack.enter_context(process_on(installation, free_port(), CHAT_CONNECTIONS_PER_ADDRESS="200"))
         yield Site(process, stack.enter_context(nginx(tmp_path_factory.mktemp("nginx"), [process])))
 
 
@@ -163,6 +167,74 @@ def test_a_handshake_reaches_the_application_as_one(site: Site) -> None:
     assert counted == 1
 
 
+def test_people_talk_through_it(site: Site, installation: Installation) -> None:
+    token = tokens(installation, "mara", **BEHIND_NGINX)["mara"]
+
+    async def talk() -> None:
+        async with chat(site.nginx, "lobby") as guest, chat(site.nginx, "lobby", token=token) as member:
+            number = await member.say("Good night, everybody.")
+            await guest.until(lambda: guest.numbers == [number], "the message arrives")
+            assert guest.texts == ["Good night, everybody."]
+
+    asyncio.run(talk())
+    wait_for(lambda: site.process.metric("websocket_connections_total") == 0, "both have left")
+    logged = site.nginx.log.parent / "access.log"
+    wait_for(lambda: '"GET /ws/chat/lobby/ HTTP/1.1" 101 ' in logged.read_text(), "nginx has logged them")
+
+
+def test_the_codes_of_closing_pass(site: Site) -> None:
+    async def end(room: str, message: str | bytes, token: str | None = None) -> tuple[int, str]:
+        async with chat(site.nginx, room, token=token, waits=token is not None) as client:
+            await client.until(lambda: client.socket is not None, "it is connected")
+            if message:
+                await client.send(message)
+            return await client.until_closed()
+
+    assert asyncio.run(end("lobby", "x" * 70_000)) == (1009, "too_big")
+    assert asyncio.run(end("lobby", b"bytes")) == (1003, "protocol")
+    assert asyncio.run(end("lobby", "", token="no.token.atall")) == (4401, "unauthenticated")
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost", 101),
+        ("http://localhost:1", 403),
+        ("https://localhost", 403),  # it comes without TLS, whatever the client says of it
+        ("http://evil.example", 403),
+        ("null", 403),
+    ],
+)
+def test_a_handshake_is_for_pages_of_this_site(site: Site, origin: str, status: int) -> None:
+    refused = site.process.metric("security_events_total", type="bad_origin")
+
+    answer = _shake_hands(site.nginx, f"Origin: {origin}", "X-Forwarded-Proto: https")
+
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert site.process.metric("security_events_total", type="bad_origin") == refused + (status == 403)
+
+
+def test_behind_tls_a_handshake_is_for_pages_that_came_by_it(site: Site) -> None:
+    """As an nginx tells it that ends TLS: the process trusts one proxy."""
+    told = ("X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https")
+
+    assert _shake_hands(site.process, "Origin: https://localhost", *told).startswith(b"HTTP/1.1 101 ")
+    assert _shake_hands(site.process, "Origin: http://localhost", *told).startswith(b"HTTP/1.1 403 ")
+
+
+def test_one_address_has_a_hundred_sockets_and_its_pages_beside_them(site: Site) -> None:
+    with ExitStack() as stack:
+        for _ in range(100):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", site.nginx.port), timeout=20))
+            connection.sendall(_handshake())
+            assert connection.recv(12) == b"HTTP/1.1 101"
+
+        assert _shake_hands(site.nginx).startswith(b"HTTP/1.1 429 ")
+        assert _shake_hands(site.nginx, address=STRANGER).startswith(b"HTTP/1.1 101 ")
+        assert site.ask("/dora").status == 200
+    wait_for(lambda: _shake_hands(site.nginx).startswith(b"HTTP/1.1 101 "), "there is room again")
+
+
 def test_a_body_too_large_is_refused_before_a_process_holds_it(site: Site) -> None:
     before = site.process.metric("http_requests_total")
 
@@ -176,6 +248,18 @@ def test_a_body_too_large_is_refused_before_a_process_holds_it(site: Site) -> No
 
 def test_a_body_of_the_limit_passes(site: Site) -> None:
     assert site.ask("/auth/login", method="POST", body=b" " * 1_048_576, Content_Type="application/json").status == 400
+
+
+def _handshake(*headers: str) -> bytes:
+    named = [f"{name}: {value}" for name, value in HANDSHAKE.items()]
+    return "\r\n".join(["GET /ws/chat/lobby/ HTTP/1.1", "Host: localhost", *named, *headers, "", ""]).encode()
+
+
+def _shake_hands(server: Server, *headers: str, address: str = "127.0.0.1") -> bytes:
+    """The beginning of what comes back; whoever was let in leaves."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20, source_address=(address, 0)) as connection:
+        connection.sendall(_handshake(*headers))
+        return connection.recv(65_536)
 
 
 def _logged(server: Server, request_id: str) -> dict[str, str] | None:

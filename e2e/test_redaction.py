@@ -61,7 +61,7 @@ def talk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             "createsuperuser", "--noinput", f"--username={ACCOUNT}", "--email=mara@example.org", **account
         )
         assert made.returncode == 0, made.stderr
-        assert installation.manage("collectstatic", "--noinput", "-v0", **settings).returncode == 0
+        installation.collect_static()
         with installation.serving("daphne", **settings) as server:
             found = Talk(server, installation, {"password": PASSWORD, "METRICS_TOKEN": METRICS_TOKEN}, [])
             found.secrets |= KNOWN_BY_LOOK

@@ -12,8 +12,8 @@ import yaml
 
 from e2e import dashboards, promql, rules
 from e2e.monitoring import Monitoring, hurried, monitoring
+from e2e.opt_in import is_opt_in
 from e2e.promql import Use
-from e2e.rooms import is_to_come
 from e2e.rules import Alert
 from e2e.servers import Installation, Server, query, wait_for
 from observability.facts import METRICS
@@ -276,7 +276,7 @@ def test_its_ranges_hold_four_samples(expression: str) -> None:
 @pytest.fixture(scope="module")
 def site(installation: Installation) -> Iterator[Server]:
     """A site of which every delivery metric has something to say."""
-    for command in (["load_demo"], ["open_incident", "Something is wrong"]):
+    for command in (["load_demo"], ["open_incident", "Something is wrong"], ["backup"], ["prune"]):
         done = installation.manage(*command)
         assert done.returncode == 0, done.stderr
     with installation.serving("daphne") as found:
@@ -300,7 +300,7 @@ STACK = pytest.mark.needs("prometheus", "prometheus-alertmanager", "prometheus-n
 def test_every_series_they_ask_for_is_there(site: Server, watch: Monitoring) -> None:
     """By its name, and by each label that is asked for by its value."""
     every_use = [use for _, expression in EXPRESSIONS for use in promql.uses(expression)]
-    missing = {selector(use) for use in every_use if not is_to_come(use.metric)}
+    missing = {selector(use) for use in every_use if not is_opt_in(use.metric)}
     assert len(missing) > 25
 
     def none_is_missing() -> bool:

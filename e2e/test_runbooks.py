@@ -13,7 +13,7 @@ from django.urls import resolve
 
 from e2e import promql, rules
 from e2e.monitoring import Monitoring, hurried, monitoring
-from e2e.rooms import is_to_come
+from e2e.opt_in import is_opt_in
 from e2e.servers import ROOT, Installation, Server, query, wait_for
 
 SECTIONS = ["Meaning", "Impact", "First three commands", "Fix", "Silence"]
@@ -88,7 +88,7 @@ def test_what_it_names_exists(book: Path) -> None:
 
     assert set(re.findall(r"manage\.py (\w+)", text)) <= get_commands().keys()
     assert set(re.findall(rf"{COMPOSE} (?:exec|up -d|logs) (?:--\S+ \S+ )*([a-z-]+)", text)) <= services.keys()
-    assert set(re.findall(r"\b(\w+)\.md\b", text)) <= {other.stem for other in BOOKS} | {"DEPLOYMENT"}
+    assert set(re.findall(r"(?<![\w/-])(\w+)\.md\b", text)) <= {other.stem for other in BOOKS} | {"DEPLOYMENT"}
     assert set(re.findall(r"\b(?:[A-Z]+_)+[A-Z]+\b", text)) <= settings
     for address in re.findall(r"/admin/[a-z/]*", text):
         assert resolve(address)
@@ -98,6 +98,7 @@ def test_what_it_names_exists(book: Path) -> None:
 def site(installation: Installation) -> Iterator[Server]:
     assert installation.manage("load_demo").returncode == 0
     assert installation.manage("open_incident", "Something is wrong").returncode == 0
+    assert installation.manage("backup").returncode == 0
     with installation.serving("daphne") as found:
         assert found.http.get("/").status_code == 200  # a request, to be counted
         yield found
@@ -157,7 +158,7 @@ def test_its_commands_run(installation: Installation, site: Server, watch: Monit
 @STACK
 def test_every_metric_they_ask_for_is_there(watch: Monitoring) -> None:
     named = {use.metric for book in BOOKS for text in queries(book) for use in promql.uses(text) if use.metric}
-    wanted = {name for name in named if not is_to_come(name)}
+    wanted = {name for name in named if not is_opt_in(name)}
     assert len(wanted) > 15
 
     missing = {name for name in wanted if query(watch.prometheus, f"count({name})") is None}

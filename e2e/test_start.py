@@ -18,7 +18,7 @@ def test_it_serves_the_operator_s_three_addresses(blank_installation: Installati
 def test_it_prints_where_things_are(blank_installation: Installation) -> None:
     with blank_installation.serving("start") as server:
         base = f"http://localhost:{server.port}"
-        for path in ("/", "/admin/", "/metrics", "/health", "/dora", "/api/docs"):
+        for path in ("/", "/admin/", "/metrics", "/health", "/dora", "/api/docs", "/chat/"):
             assert f"{base}{path}" in server.output
 
 

@@ -46,7 +46,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    assert installation.manage("collectstatic", "--noinput", "-v0", **PRODUCTION).returncode == 0
+    installation.collect_static()
     with standin(tmp_path_factory.mktemp("stripe")) as stripe:
         settings = {
             **PRODUCTION,

@@ -22,6 +22,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from e2e.alerting import chat, library
 from e2e.alerting.payments import CURRENCIES, Shop
 from e2e.monitoring import Monitoring, Slack, hurried, monitoring, slack
 from e2e.servers import Installation, Server, free_port, installed, running, wait_for
@@ -42,6 +43,7 @@ DRIVEN = {
     "SlowIncidentRecovery": ("warning", False),
     "SubscriptionFailures": ("warning", True),
     "StripeWebhookErrors": ("critical", True),
+    "WebSocketConnectionDrop": ("warning", True),
 }
 
 
@@ -59,6 +61,7 @@ class Story:
     """What came of all, and what still runs."""
 
     told: dict[str, Told]
+    restart: chat.Restart
     slack: Slack
     watch: Monitoring
     source: Path
@@ -78,7 +81,8 @@ def story(directory: Path) -> Iterator[Story]:
         shop = Shop(stack.enter_context(standin(directory)))
         first = stack.enter_context(ExitStack())
         second = stack.enter_context(ExitStack())
-        start = partial(process, installation, **shop.settings)
+        library.fill(installation)
+        start = partial(process, installation, **shop.settings, **library.SETTINGS)
         quiet = first.enter_context(start(ports[0]))
         site = second.enter_context(start(ports[1]))
         addresses = {f"SLACK_WEBHOOK_URL_{channel.upper()}": heard.url(channel) for channel in CHANNELS.values()}
@@ -99,35 +103,50 @@ def story(directory: Path) -> Iterator[Story]:
         # In a hurry, the second before the first scrape is long enough for ApplicationDown.
         wait_for(lambda: "ApplicationDown" not in watch.firing(), "it is known to be up", seconds=PATIENCE_SECONDS)
         do_business(shop, quiet, watch)
+        people = stack.enter_context(chat.crowd(installation, [quiet, site]))
+
+        def start_second() -> None:
+            second.enter_context(start(ports[1]))
 
         def come_back() -> None:
             first.enter_context(start(ports[0]))
-            second.enter_context(start(ports[1]))
+            start_second()
 
-        told = {
-            **everything(installation, watch, heard, site, shop, summaries),
-            **processes_go_down(installation, watch, heard, summaries["ApplicationDown"], first, second, come_back),
-        }
+        told = everything(installation, watch, heard, site, shop, people, summaries)
+        heard.messages.clear()
+        restart = chat.restart(people, watch, second.close, start_second)
+        # That one process was down may have been told: what is told of it next is news once that is over.
+        wait_for(lambda: is_over(heard, summaries["ApplicationDown"]), "nothing is down", seconds=PATIENCE_SECONDS)
+        told |= processes_go_down(installation, watch, heard, summaries["ApplicationDown"], first, second, come_back)
         # For what shows only what is open now.
         assert installation.manage("open_incident", "Slow pages", "--severity", "critical").returncode == 0
+        assert installation.manage("backup").returncode == installation.manage("prune").returncode == 0
         wait_for(
             lambda: watch.value('sum(incidents_open{service="bambisleep"})'),
             "the open incident is scraped",
             seconds=PATIENCE_SECONDS,
         )
-        yield Story(told, heard, watch, source, installation)
+        yield Story(told, restart, heard, watch, source, installation)
 
 
 def do_business(shop: Shop, site: Server, watch: Monitoring) -> None:
-    """Payments that go well, once Prometheus has seen that there were none: what it saw first is no increase."""
+    """Payments that go well, and visitors, once Prometheus has seen that there were none: what it saw first is no
+    increase."""
     shop.open(site.url)
     beginning = "count(fact:stripe_payment_value_total == 0)"
     wait_for(lambda: watch.value(beginning) == len(CURRENCIES), "each currency begins at 0", seconds=PATIENCE_SECONDS)
     shop.trade()
+    library.is_visited(site)
 
 
 def everything(
-    installation: Installation, watch: Monitoring, heard: Slack, site: Server, shop: Shop, summaries: dict[str, str]
+    installation: Installation,
+    watch: Monitoring,
+    heard: Slack,
+    site: Server,
+    shop: Shop,
+    people: chat.Crowd,
+    summaries: dict[str, str],
 ) -> dict[str, Told]:
     """All but ApplicationDown at once: records and traffic, then their end."""
 
@@ -140,12 +159,15 @@ def everything(
     record_trouble(installation)
     shop.let_cards_fail()
     shop.let_events_fail()
+    chat.settle(people, watch)
+    people.are_cut_off()
     with traffic(site):
         wait_for(all_told(resolved=False), lacking(heard, summaries, resolved=False), seconds=STORY_SECONDS)
         wanted = [summaries[alert] for alert, (_, opens) in DRIVEN.items() if opens]
         wait_for(
             lambda: set(wanted) <= set(titles(installation)), "each has opened its incident", seconds=PATIENCE_SECONDS
         )
+    people.return_()
     shop.mend()
     record_calm(installation)
     wait_for(all_told(resolved=True), lacking(heard, summaries, resolved=True), seconds=STORY_SECONDS)
@@ -175,19 +197,18 @@ def processes_go_down(
         "all is calm",
         seconds=PATIENCE_SECONDS,
     )
-    heard.messages.clear()
     second.close()
     warned = wait_for(
-        lambda: heard.find("warnings", title, resolved=False), "a warning: one is down", seconds=PATIENCE_SECONDS
+        lambda: heard.last("warnings", title, resolved=False), "a warning: one is down", seconds=PATIENCE_SECONDS
     )
     wait_for(lambda: title in titles(installation), "the process that is left keeps it", seconds=PATIENCE_SECONDS)
     first.close()
     alarmed = wait_for(
-        lambda: heard.find("critical", title, resolved=False), "critical: all are down", seconds=PATIENCE_SECONDS
+        lambda: heard.last("critical", title, resolved=False), "critical: all are down", seconds=PATIENCE_SECONDS
     )
     come_back()
-    calmed = wait_for(lambda: heard.find("critical", title, resolved=True), "it is over", seconds=PATIENCE_SECONDS)
-    wait_for(lambda: heard.find("warnings", title, resolved=True), "the warning is over", seconds=PATIENCE_SECONDS)
+    calmed = wait_for(lambda: heard.last("critical", title, resolved=True), "it is over", seconds=PATIENCE_SECONDS)
+    wait_for(lambda: heard.last("warnings", title, resolved=True), "the warning is over", seconds=PATIENCE_SECONDS)
     wait_for(lambda: not open_incidents(installation), "no incident is open", seconds=PATIENCE_SECONDS)
     return {
         "ApplicationDown, one of two": Told(warned, calmed, incidents_of(installation, title)),
@@ -219,6 +240,11 @@ def lacking(heard: Slack, summaries: dict[str, str], *, resolved: bool) -> str:
         __format__ = lambda self, spec: str(self)  # noqa: E731
 
     return Sentence()
+
+
+def is_over(heard: Slack, title: str) -> bool:
+    """Whether a warning, where there was one, is told to be over."""
+    return not heard.last("warnings", title, resolved=False)
 
 
 def titles(installation: Installation) -> list[str]:

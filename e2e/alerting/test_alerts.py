@@ -75,7 +75,8 @@ def test_the_site_keeps_an_incident_where_it_should(story: Story, alert: str) ->
 def test_what_a_change_can_have_caused_is_laid_at_the_last_deployment_s_door(story: Story) -> None:
     linked = {alert for alert in DRIVEN if any(row[2] for row in story.told[alert].incidents)}
 
-    assert linked == {"HighErrorRate", "SlowResponseTime", "SubscriptionFailures", "StripeWebhookErrors"}
+    performance, business = {"HighErrorRate", "SlowResponseTime"}, {"SubscriptionFailures", "StripeWebhookErrors"}
+    assert linked == {*performance, *business, "WebSocketConnectionDrop"}
 
 
 def test_the_payments_alerts_say_what_fails_most(story: Story) -> None:
@@ -98,6 +99,22 @@ def test_one_process_of_two_is_a_warning_that_names_it(story: Story) -> None:
     assert message["channel"] == "#alerts-warnings"
     assert re.search(r"1 of (the )?2", message["text"])
     assert re.search(r"localhost:\d+", message["text"])
+
+
+def test_the_drop_of_the_chat_says_how_many_are_left_of_how_many(story: Story) -> None:
+    text = story.told["WebSocketConnectionDrop"].fired["text"]
+
+    found = re.search(r"(\d+) WebSocket connections are open, of (\d+) on average in the last half hour", text)
+    assert found, text
+    left, average = map(int, found.groups())
+    assert 10 <= average <= 40
+    assert left < average / 2
+
+
+def test_a_planned_restart_of_one_process_is_no_drop(story: Story) -> None:
+    assert story.restart.began_again
+    assert story.restart.most_at_one == 40
+    assert not story.restart.fired
 
 
 def test_no_process_at_all_is_critical(story: Story) -> None:

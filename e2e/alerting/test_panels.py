@@ -9,8 +9,8 @@ import pytest
 
 from e2e.alerting.story import Story
 from e2e.dashboards import Dashboard, Query, read_all, substitute
+from e2e.opt_in import is_opt_in
 from e2e.promql import uses
-from e2e.rooms import TO_COME, is_to_come
 from e2e.servers import ROOT
 from observability.facts import METRICS as FACTS
 
@@ -26,16 +26,13 @@ QUERIES = [
     for board in BOARDS
     for panel in board.panels
     for query in panel.queries
-    if not is_to_come(query.expression)
+    if not is_opt_in(query.expression)
 ]
 EXPRESSIONS = [
     pytest.param(board, expression, id=name)
     for board in BOARDS
     for name, expression in board.expressions
-    if not is_to_come(expression) and ("variable" in name or "annotation" in name)
-]
-WAITING = [
-    pytest.param(board, expression) for board in BOARDS for _, expression in board.expressions if is_to_come(expression)
+    if not is_opt_in(expression) and ("variable" in name or "annotation" in name)
 ]
 # Of the seed's page: the second is the one that its list of corrections has instead of the page's own.
 SEED = (
@@ -98,18 +95,10 @@ def test_no_query_adds_up_a_fact_over_processes() -> None:
     assert wrong("sum(increase(deployment_frequency_total[30d]))")
 
 
-def test_what_is_listed_as_to_come_has_not_arrived(story: Story) -> None:
-    told = story.watch.prometheus.json("/api/v1/label/__name__/values")["data"]
-    prefixes = tuple(prefix for names in TO_COME.values() for prefix in names if prefix.endswith("_"))
+def test_little_is_opt_in() -> None:
+    left_out = {expression for board in BOARDS for _, expression in board.expressions if is_opt_in(expression)}
 
-    assert len(told) > 300
-    assert [name for name in told if name.startswith(prefixes)] == [], "take its room out of e2e/rooms.py"
-
-
-def test_three_of_the_six_are_complete() -> None:
-    waiting = {board.uid for board, *_ in (param.values for param in WAITING)}
-
-    assert waiting == {"bambisleep-websocket", "bambisleep-business", "bambisleep-http"}
+    assert len(left_out) == 1
 
 
 def sent(expression: str, choices: dict[str, str]) -> str:

@@ -17,6 +17,7 @@ from e2e.servers import Server, wait_for
 
 PASSWORD = "a long enough phrase 42"
 ADMIN = "admin"
+READER = "reader"  # a member of the library, who has begun its recording
 MEMBERS = 40  # made beforehand, one for each test that needs one
 
 

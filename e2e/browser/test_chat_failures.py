@@ -1,0 +1,193 @@
+"""What goes wrong between a room's page and the server: nothing is lost, nothing comes twice, and the page says so."""
+
+import json
+import os
+import signal
+from typing import Any
+
+import pytest
+from playwright.sync_api import WebSocketRoute, expect
+
+from e2e.browser.chatting import House, Seats, beside
+from e2e.chat import chat
+from e2e.servers import wait_for
+
+pytestmark = [pytest.mark.once, pytest.mark.needs("chromium")]
+
+
+def test_a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing(seats: Seats, chat_house: House) -> None:
+    mara, ash = seats("mara", "killed"), seats("ash", "killed")
+    mara.loses_connections = ash.loses_connections = True
+    for number in range(3):
+        mara.says(f"before {number}")
+    ash.sees("before 2")
+    chat_house.is_killed()
+    mara.reads("The connection is lost. Reconnecting …")
+    ash.reads("Reconnecting …")
+    mara.says("while it is away 1")
+    mara.says("while it is away 2")
+    ash.says("while it is away 3")
+    expect(mara.page.locator(".chat-sending")).to_have_count(2)
+    expect(mara.page.locator(".chat-sending").first).to_contain_text("sending")
+    chat_house.starts()
+
+    async def program() -> None:
+        async with chat(chat_house.server, "killed", token=chat_house.token, reconnects=True) as client:
+            for number in range(2):
+                await client.say(f"after {number}")
+
+    beside(program)
+    everything = {
+        *(f"before {n}" for n in range(3)),
+        *(f"while it is away {n}" for n in (1, 2, 3)),
+        "after 0",
+        "after 1",
+    }
+    for seat in (mara, ash):
+        seat.is_in(seconds=60)
+        expect(seat.messages).to_have_count(len(everything))
+        expect(seat.page.locator(".chat-outbox .chat-entry")).to_have_count(0)
+        expect(seat.status).to_be_empty()
+        assert set(seat.texts) == everything
+        assert seat.texts == chat_house.said_in("killed")
+    assert mara.texts.index("while it is away 1") < mara.texts.index("while it is away 2")
+
+
+def test_without_a_network_the_page_waits_and_then_comes_back_at_once(seats: Seats, chat_house: House) -> None:
+    mara, ash = seats("mara", "offline"), seats("ash", "offline")
+    mara.loses_connections = True
+    mara.page.context.set_offline(True)
+    mara.reads("You are offline. What you write is sent when you are back.")
+    mara.says("from afar")
+    ash.says("meanwhile")
+    ash.sees("meanwhile")
+    expect(mara.page.locator(".chat-sending")).to_have_count(1)
+    mara.page.context.set_offline(False)
+    mara.is_in()
+    for seat in (mara, ash):
+        expect(seat.messages).to_have_text(["meanwhile", "from afar"])
+
+
+def test_a_server_that_says_nothing_any_more_is_left(seats: Seats, chat_house: House) -> None:
+    mara = seats("mara", "silent")
+    mara.loses_connections = True
+    process = chat_house.server.process.pid
+    os.kill(process, signal.SIGSTOP)
+    try:
+        mara.page.evaluate("dispatchEvent(new Event('online'))")  # which makes it ask at once
+        mara.says("into the silence")
+        mara.reads("Reconnecting …")
+    finally:
+        os.kill(process, signal.SIGCONT)
+    mara.is_in(seconds=60)
+    expect(mara.messages).to_have_text(["into the silence"])
+    assert chat_house.said_in("silent") == ["into the silence"]
+
+
+def test_entries_that_are_lost_doubled_or_out_of_order_are_put_right(seats: Seats, chat_house: House) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def between(page: WebSocketRoute) -> None:
+        server = page.connect_to_server()
+        held: list[str] = []
+
+        def from_page(text: str | bytes) -> None:
+            asked.append(json.loads(text))
+            server.send(text)
+
+        def from_server(text: str | bytes) -> None:
+            message = json.loads(text)
+            number = message.get("number") if message["type"] == "entry" else None
+            if number == 2:
+                return  # lost
+            if number == 4:
+                held.append(str(text))  # late
+                return
+            page.send(text)
+            if number is not None:
+                page.send(text)
+            if number == 5:
+                page.send(held.pop())
+
+        page.on_message(from_page)
+        server.on_message(from_server)
+
+    ash = seats.take("ash", "gaps")
+    ash.listens(between)
+    ash.enters()
+    boss = seats("boss", "gaps")
+    for number in range(1, 7):
+        boss.says(f"said {number}")
+        boss.sees(f"said {number}")
+    expect(ash.messages).to_have_text([f"said {number}" for number in range(1, 7)])
+    assert [message["after"] for message in asked if message["type"] == "history"][:1] == [1]
+
+
+def test_an_acknowledgement_that_is_lost_makes_one_message(seats: Seats, chat_house: House) -> None:
+    lines: list[WebSocketRoute] = []
+    ids: list[str] = []
+
+    def between(page: WebSocketRoute) -> None:
+        server = page.connect_to_server()
+        lines.append(page)
+
+        def from_page(text: str | bytes) -> None:
+            message = json.loads(text)
+            if message["type"] == "chat":
+                ids.append(message["id"])
+            server.send(text)
+
+        def from_server(text: str | bytes) -> None:
+            if len(lines) == 1 and json.loads(text)["type"] in {"ack", "entry"}:
+                page.close(code=1011)
+                server.close()
+            else:
+                page.send(text)
+
+        page.on_message(from_page)
+        server.on_message(from_server)
+
+    mara = seats.take("mara", "unacknowledged")
+    mara.listens(between)
+    mara.enters()
+    mara.says("once")
+    wait_for(lambda: len(lines) == 2 or mara.page.wait_for_timeout(50), "it comes back")
+    mara.sees("once")
+    expect(mara.page.locator(".chat-outbox .chat-entry")).to_have_count(0)
+    assert len(ids) == 2
+    assert len(set(ids)) == 1
+    assert chat_house.said_in("unacknowledged") == ["once"]
+
+
+def test_what_the_server_says_of_itself_is_told(seats: Seats, chat_house: House) -> None:
+    lines: list[WebSocketRoute] = []
+
+    def between(page: WebSocketRoute) -> None:
+        page.connect_to_server()
+        lines.append(page)
+
+    ash = seats.take("ash", "told")
+    ash.listens(between)
+    ash.enters()
+    lines[-1].send(json.dumps({"type": "status", "live": False}))
+    ash.reads("Messages from others may arrive a few seconds late: reconnecting.")
+    lines[-1].send(json.dumps({"type": "status", "live": True}))
+    expect(ash.status).to_be_empty()
+    lines[-1].send(json.dumps({"type": "something of a later server"}))
+    for code in (1001, 1012, 1013, 4408):  # come back
+        lines[-1].close(code=code)
+        ash.reads("Reconnecting …")
+        ash.is_in()
+    said = {
+        1008: "too much came from here at once",
+        1009: "the message was too large",
+        4401: "You are signed out.",
+        4404: "This room is not there any more.",
+        4429: "The chat is open in too many places at once.",
+    }
+    for code, words in said.items():
+        lines[-1].close(code=code)
+        ash.reads(words)
+        expect(ash.composer).to_be_disabled()
+        expect(ash.page.locator(".chat")).to_have_attribute("data-state", "ended")
+        ash.enters()
