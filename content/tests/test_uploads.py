@@ -262,7 +262,7 @@ def test_bytes_that_the_disk_lost_are_asked_for_again(library: Path, staff: User
 
 
 STEPS = [
-    (files, "prepare"), (files, "hashed"), (files, "enter"), (files, "write_note"), (files, "_place"), (files, "_sync"),
+    (files, "prepare"), (files, "hashed"), (files, "enter"), (files, "write_note"), (files, "_place"), (files, "sync"),
     (files, "_written_down"), (MediaFile.objects, "create"),
 ]  # fmt: skip
 
