@@ -31,7 +31,7 @@ NOT_KEPT = {
 
 # Threads that write until a file says stop, and tell after each round how many of each kind are committed.
 WRITING = """
-import json, os, struct, threading
+import json, os, struct, threading, time
 from datetime import timedelta
 from pathlib import Path
 from django.db import connection, transaction
@@ -83,6 +83,8 @@ def again(work):
     while not (here / "stop").exists():
         n += 1
         work(n)
+        if work is not publish:
+            time.sleep(0.02)  # so that files, which take longest, come in too
         if work is talk:
             (here / "told.tmp").write_text(json.dumps(committed))
             (here / "told.tmp").replace(here / "told")
