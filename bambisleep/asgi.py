@@ -1,5 +1,6 @@
 """The ASGI application: the edge around Django and the chat."""
 
+import gc
 import os
 import threading
 import time
@@ -51,3 +52,8 @@ def stop_background(seconds: float) -> bool:
 
 protocols = ProtocolTypeRouter({"http": Handler(), "websocket": websockets})  # type: ignore[no-untyped-call]
 application = Edge(protocols)
+
+# Whatever was made until here lives as long as the process. Without this, the collector goes through all of it now and
+# then, and everybody waits for a tenth of a second (https://docs.python.org/3/library/gc.html#gc.freeze).
+gc.collect()
+gc.freeze()

@@ -88,7 +88,7 @@ def visible(rooms: Iterable[Room], user: Any) -> list[Room]:
 def _restrictions(room: Room, user_ids: set[int], moment: datetime) -> dict[int, dict[str, datetime | None]]:
     """By user, the kinds in force, each with its latest end; None: no end."""
     found: dict[int, dict[str, datetime | None]] = {}
-    rows = Restriction.objects.filter(user__in=user_ids).in_room(room).in_force(moment)  # none: no query
+    rows = Restriction.objects.filter(user__in=user_ids).in_room(room).in_force(moment).order_by()  # none: no query
     for user_id, kind, until in rows.values_list("user_id", "kind", "until"):
         standing = found.setdefault(user_id, {})
         known = standing.get(kind, until)
