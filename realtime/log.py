@@ -134,7 +134,8 @@ def _known(room: Room, drafts: Sequence[Draft]) -> dict[tuple[int, str], int]:
     ids = {draft.client_id for draft in drafts}
     authors = {draft.user_id for draft in drafts}
     rows = Entry.objects.filter(room=room, author_id__in=authors, client_id__in=ids).order_by()
-    return {(author, client): number for author, client, number in rows.values_list("author_id", "client_id", "number")}
+    found = rows.values_list("author_id", "client_id", "number")
+    return {(author or 0, client or ""): number for author, client, number in found}
 
 
 def _last_said(room: Room, users: dict[int, User]) -> dict[int, datetime]:
