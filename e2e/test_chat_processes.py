@@ -17,6 +17,7 @@ pytestmark = pytest.mark.needs("postgresql", "redis-server")
 LONG = "BAMBISLEEP_LONG" in os.environ
 MEMBERS = 500 if LONG else 36
 TALKERS = 20 if LONG else 5
+PAUSE_SECONDS = 5 if LONG else 1  # one process of clients is given two thousand messages a second, and no more
 RESTART = 1012  # what uvicorn closes with when it stops
 
 
@@ -33,7 +34,7 @@ def tokens(site: Site) -> list[str]:
 
 def test_each_process_restarted_in_turn_and_one_killed_costs_no_message(site: Site, tokens: list[str]) -> None:
     async def everything() -> None:
-        async with crowd.crowd(site, tokens, talkers=TALKERS, pause_seconds=1) as people:
+        async with crowd.crowd(site, tokens, talkers=TALKERS, pause_seconds=PAUSE_SECONDS) as people:
             await people.more_is_said(2 * TALKERS)
             for number in range(3):
                 there = [client for client in people.clients if _process_of(client, site) == number]
