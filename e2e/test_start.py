@@ -2,30 +2,50 @@
 
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from e2e.servers import PRODUCTION, Installation
+import pytest
+
+from e2e.servers import PRODUCTION, Installation, Server, installed
 from observability.http.docker import bridge_address
 
 
-def test_it_serves_the_operator_s_three_addresses(blank_installation: Installation) -> None:
-    with blank_installation.serving("start") as server:
-        assert "http_requests_total" in server.http.get("/metrics").text
-        assert server.json("/health")["status"] == "ok"
-        assert server.json("/dora")["service"] == "bambisleep"
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One on which nothing had run, for those tests that leave it as it is."""
+    with installed(tmp_path_factory.mktemp("data"), migrated=False) as found:
+        yield found
 
 
-def test_it_prints_where_things_are(blank_installation: Installation) -> None:
-    with blank_installation.serving("start") as server:
-        base = f"http://localhost:{server.port}"
-        for path in ("/", "/admin/", "/metrics", "/health", "/dora", "/api/docs", "/chat/"):
-            assert f"{base}{path}" in server.output
+@pytest.fixture(scope="module")
+def _started(first: Installation) -> Iterator[Server]:
+    with first.serving("start") as found:
+        yield found
 
 
-def test_it_makes_a_superuser_whose_password_only_the_owner_can_read(blank_installation: Installation) -> None:
-    with blank_installation.serving("start") as server:
-        file = blank_installation.data_dir / "admin-password"
-        home = server.sign_in_to_admin("admin", file.read_text().strip())
+@pytest.fixture
+def server(_started: Server) -> Server:
+    """The site after its first start; nobody is signed in."""
+    _started.http.cookies.clear()
+    return _started
+
+
+def test_it_serves_the_operator_s_three_addresses(server: Server) -> None:
+    assert "http_requests_total" in server.http.get("/metrics").text
+    assert server.json("/health")["status"] == "ok"
+    assert server.json("/dora")["service"] == "bambisleep"
+
+
+def test_it_prints_where_things_are(server: Server) -> None:
+    base = f"http://localhost:{server.port}"
+    for path in ("/", "/admin/", "/metrics", "/health", "/dora", "/api/docs", "/chat/"):
+        assert f"{base}{path}" in server.output
+
+
+def test_it_makes_a_superuser_whose_password_only_the_owner_can_read(server: Server, first: Installation) -> None:
+    file = first.data_dir / "admin-password"
+    home = server.sign_in_to_admin("admin", file.read_text().strip())
 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert home.status_code == 200
@@ -33,19 +53,16 @@ def test_it_makes_a_superuser_whose_password_only_the_owner_can_read(blank_insta
     assert "Deployments" in home.text
 
 
-def test_it_shows_no_password(blank_installation: Installation) -> None:
-    with blank_installation.serving("start") as server:
-        assert (blank_installation.data_dir / "admin-password").read_text().strip() not in server.output
+def test_it_shows_no_password(server: Server, first: Installation) -> None:
+    assert (first.data_dir / "admin-password").read_text().strip() not in server.output
 
 
-def test_it_refuses_another_password(blank_installation: Installation) -> None:
-    with blank_installation.serving("start") as server:
-        assert server.sign_in_to_admin("admin", "not the password").url.path == "/accounts/login/"
+def test_it_refuses_another_password(server: Server) -> None:
+    assert server.sign_in_to_admin("admin", "not the password").url.path == "/accounts/login/"
 
 
-def test_it_listens_on_loopback_and_the_docker_bridge_alone(blank_installation: Installation) -> None:
-    with blank_installation.serving("start") as server:
-        assert _listening_on(server.port) == {"127.0.0.1", *bridge_address()}
+def test_it_listens_on_loopback_and_the_docker_bridge_alone(server: Server) -> None:
+    assert _listening_on(server.port) == {"127.0.0.1", *bridge_address()}
 
 
 def test_a_second_start_prepares_nothing_and_keeps_the_password(blank_installation: Installation) -> None:
@@ -69,12 +86,11 @@ def test_ctrl_c_ends_it_at_once(blank_installation: Installation) -> None:
         assert "Traceback" not in server.output
 
 
-def test_its_demo_data_is_labelled(blank_installation: Installation) -> None:
-    with blank_installation.serving("start") as server:
-        assert server.metric("deployment_frequency_total", service="demo") == 7
-        assert server.metric("deployment_frequency_total", service="bambisleep") == 0
-        assert server.json("/dora", service="demo")["measures"]["deployment_frequency"]["samples"] == 7
-        assert server.json("/dora")["measures"]["deployment_frequency"]["value"] is None
+def test_its_demo_data_is_labelled(server: Server) -> None:
+    assert server.metric("deployment_frequency_total", service="demo") == 7
+    assert server.metric("deployment_frequency_total", service="bambisleep") == 0
+    assert server.json("/dora", service="demo")["measures"]["deployment_frequency"]["samples"] == 7
+    assert server.json("/dora")["measures"]["deployment_frequency"]["value"] is None
 
 
 def test_removed_demo_data_stays_away(blank_installation: Installation) -> None:
@@ -89,16 +105,15 @@ def test_removed_demo_data_stays_away(blank_installation: Installation) -> None:
     assert blank_installation.count("delivery_deployment") == 0
 
 
-def test_it_says_so_where_the_port_is_taken(blank_installation: Installation) -> None:
-    with blank_installation.serving("start") as server:
-        second = blank_installation.manage("start", PORT=str(server.port))
+def test_it_says_so_where_the_port_is_taken(server: Server, first: Installation) -> None:
+    second = first.manage("start", PORT=str(server.port))
 
-        assert second.returncode != 0
-        said = second.stdout + second.stderr
-        assert f"{server.port}" in said
-        assert "already in use" in said
-        assert "Traceback" not in said
-        assert server.json("/health")["status"] == "ok"
+    assert second.returncode != 0
+    said = second.stdout + second.stderr
+    assert f"{server.port}" in said
+    assert "already in use" in said
+    assert "Traceback" not in said
+    assert server.json("/health")["status"] == "ok"
 
 
 def test_it_refuses_to_serve_production(blank_installation: Installation) -> None:

@@ -1,6 +1,7 @@
 """Attempts to climb out of a directory, over raw sockets: none succeeds, each is counted, nothing harmless is."""
 
 import http.client
+import os
 import random
 import re
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ IN_QUERIES = [
 ]
 ATTEMPTS = [path.encode() for path in [*CLIMBING, *OTHERS, *IN_QUERIES]]
 
+HARMLESS_PATHS = 5000 if os.environ.get("BAMBISLEEP_LONG") else 1500
 NO_ENCODING = re.compile(r"%(?![0-9a-fA-F]{2})")
 
 HOST = b"Host: localhost\r\nConnection: close\r\n"
@@ -161,7 +163,7 @@ def test_what_is_refused_is_not_all_called_an_attempt_to_climb(site: Site) -> No
 
 
 @pytest.mark.once
-def test_five_thousand_harmless_paths_count_nothing(site: Site) -> None:
+def test_thousands_of_harmless_paths_count_nothing(site: Site) -> None:
     before, requests = site.climbs(), site.requests()
     paths = _harmless_paths()
 
@@ -210,7 +212,7 @@ def _harmless_paths() -> list[str]:
     chooser = random.Random(11)
     pieces = ["a", "b", "7", ".", "..", "-", "_", "ü", "…", "‥", "月", "🌙", "%", " ", "+", "~", "é.", "v1..2"]
     paths = [path for path in HARMLESS if path not in {"/", "/auth/login"}]
-    while len(paths) < 5000:
+    while len(paths) < HARMLESS_PATHS:
         segments = ["".join(chooser.choices(pieces, k=chooser.randint(1, 6))) for _ in range(chooser.randint(1, 5))]
         paths.append("/" + "/".join(quote(f"x{segment}", safe="~+") for segment in segments))
     return paths

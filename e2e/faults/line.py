@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from e2e.servers import free_port
 
@@ -16,9 +17,12 @@ class Line:
     to: int
     port: int = field(default_factory=free_port)
     delay_seconds: float = 0.0
-    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    _end: Callable[[], object] = lambda: None
 
     async def _serve(self, ready: threading.Event) -> None:
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._end = partial(asyncio.get_running_loop().call_soon_threadsafe, serving.cancel)
         server = await asyncio.start_server(self._pass_on, "127.0.0.1", self.port)
         ready.set()
         async with server:
@@ -32,11 +36,13 @@ class Line:
             return
         there = asyncio.create_task(_copy(reader, there_writer, lambda: 0.0))
         back = asyncio.create_task(_copy(there_reader, writer, lambda: self.delay_seconds))
-        await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
-        for end in (writer, there_writer):  # whoever ends it, ends both sides, as if there were no line
-            with suppress(OSError):
-                end.close()
-        await asyncio.gather(there, back, return_exceptions=True)
+        try:
+            await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in (writer, there_writer):  # whoever ends it, ends both sides, as if there were no line
+                with suppress(OSError):
+                    end.close()
+            await asyncio.gather(there, back, return_exceptions=True)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: Callable[[], float]) -> None:
@@ -55,19 +61,13 @@ def line(to: int) -> Iterator[Line]:
 
     def run() -> None:
         with suppress(asyncio.CancelledError):
-            found._loop.run_until_complete(found._serve(ready))
+            asyncio.run(found._serve(ready))
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     assert ready.wait(10)
-
-    def stop() -> None:
-        for task in asyncio.all_tasks(found._loop):
-            task.cancel()
-
     try:
         yield found
     finally:
-        found._loop.call_soon_threadsafe(stop)
+        found._end()
         thread.join(10)
-        found._loop.close()
