@@ -1,6 +1,7 @@
 """What the end-to-end tests start from: an installation with data of its own."""
 
 import subprocess
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,14 +10,13 @@ import pytest
 from e2e.servers import Installation, installed
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """What a client here left open when a server was killed under it is no fault of the site's: it is told, no more.
 
-    The collector finds it minutes later, in whichever test is running.
+    The collector finds it minutes later, in whichever test is running, or when all are done.
     """
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.filterwarnings("default::pytest.PytestUnraisableExceptionWarning"))
+    config.addinivalue_line("filterwarnings", "default::pytest.PytestUnraisableExceptionWarning")  # in tests
+    warnings.filterwarnings("default", category=pytest.PytestUnraisableExceptionWarning)  # when all are done
 
 
 @pytest.fixture
