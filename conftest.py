@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from bambisleep.tests.client import AsgiClient
 
 PACKAGES = "`make services` installs it"
-KEPT = {"django_content_type", "auth_permission"}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -64,8 +63,10 @@ def _quick_teardown() -> Iterator[None]:
     from django.db import connection
     from django.test import TransactionTestCase
 
+    kept = {"django_content_type", "auth_permission"}
+
     def delete_all(_: TransactionTestCase) -> None:
-        tables = sorted(set(connection.introspection.django_table_names(only_existing=True)) - KEPT)
+        tables = sorted(set(connection.introspection.django_table_names(only_existing=True)) - kept)
         connection.ops.execute_sql_flush([f"DELETE FROM {connection.ops.quote_name(table)}" for table in tables])
 
     with pytest.MonkeyPatch.context() as patched:

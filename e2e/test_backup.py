@@ -20,9 +20,9 @@ from typing import Any
 import pyrage
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e.servers import PRODUCTION, ROOT, Installation, installed, wait_for
 
-LONG = bool(os.environ.get("BAMBISLEEP_LONG"))
 # Not what they were at the moment of the backup: ended by a restore, or computed anew.
 NOT_KEPT = {
     "accounts_refreshfamily", "content_upload", "django_session", "usersessions_usersession",

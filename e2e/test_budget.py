@@ -2,7 +2,6 @@
 
 import http.client
 import itertools
-import os
 import random
 import re
 import string
@@ -12,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e.servers import PRODUCTION, Installation, Server
 
 SERIES = 3_000
 SERIES_BY_STRANGERS = 300
-REQUESTS = 20_000 if "BAMBISLEEP_LONG" in os.environ else 5_000
+REQUESTS = 20_000 if LONG else 5_000
 CONNECTIONS = 4
 GROWTH_BYTES = 10 * 1024 * 1024  # what allocators and bounded caches still take after the warm-up
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e import chat, frames
 from e2e.chat import make_rooms, run, tokens
 from e2e.frames import CLOSE, TEXT, frame, raw
@@ -22,7 +22,7 @@ from e2e.servers import PRODUCTION, ROOT, Installation, Server, free_port, runni
 
 pytestmark = pytest.mark.once
 
-CONNECTIONS = 10_000 if os.environ.get("BAMBISLEEP_LONG") else 720
+CONNECTIONS = 10_000 if LONG else 720
 WARM_UP = CONNECTIONS // 5 if CONNECTIONS > 2000 else 240
 AT_ONCE = 80
 STALLED = 4  # more: each takes half a minute to be cut off

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import random
 import struct
 from collections import Counter
@@ -11,13 +10,14 @@ from dataclasses import dataclass
 
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e.chat import Client, chat, make_rooms, tokens
 from e2e.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Raw, frame, raw
 from e2e.servers import Installation, Server
 
 pytestmark = pytest.mark.once
 
-FRAMES = 20_000 if os.environ.get("BAMBISLEEP_LONG") else 3_000
+FRAMES = 20_000 if LONG else 3_000
 SEEDS = {"daphne": 20_261, "uvicorn": 20_262}
 SOFT = 12  # frames of a connection that are answered, before one that ends it
 AT_ONCE = 20

@@ -2,19 +2,18 @@
 everybody's history, exactly once, in order."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterator
 
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e import chat, crowd
 from e2e.crowd import Site
 from e2e.servers import wait_for
 
 pytestmark = pytest.mark.needs("postgresql", "redis-server")
 
-LONG = "BAMBISLEEP_LONG" in os.environ
 MEMBERS = 500 if LONG else 36
 TALKERS = 20 if LONG else 5
 PAUSE_SECONDS = 5 if LONG else 1  # one process of clients is given two thousand messages a second, and no more

@@ -1,6 +1,5 @@
 """The database away, and the database hung: what must go on, what is told, and that all comes back by itself."""
 
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e.postgresql import Database, postgresql
 from e2e.servers import PRODUCTION, Installation, Server, wait_for
 
 pytestmark = pytest.mark.needs("postgresql")
 
 PASSWORD = "a long enough phrase"
-LONG = "BAMBISLEEP_LONG" in os.environ
 AT_ONCE = 2  # seconds in which the operator's endpoints answer, whatever the database does
 
 

@@ -1,7 +1,6 @@
 """Two hundred readers of one large film at once, half of whom hardly read: flat memory, nothing left, pages live."""
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -10,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e.library import in_library
 from e2e.servers import PRODUCTION, Installation, Server, wait_for
 
-READERS = 1000 if os.environ.get("BAMBISLEEP_LONG") else 200
+READERS = 1000 if LONG else 200
 SIZE_BYTES = 2**30
 READ_BYTES = 6 * 2**20  # by each of the quick ones
 GLIMPSE_BYTES = 2**16  # by each of the slow ones

@@ -1,6 +1,5 @@
 """manage.py prune, killed in the middle, and run twice at once: nothing young goes, and the next run goes on."""
 
-import os
 import signal
 import sqlite3
 import subprocess
@@ -10,9 +9,10 @@ from typing import Any
 
 import psycopg
 
+from bambisleep.tests.environment import LONG
 from e2e.servers import ROOT, Installation, wait_for
 
-OLD = 200_000 if "BAMBISLEEP_LONG" in os.environ else 40_000  # rows
+OLD = 200_000 if LONG else 40_000  # rows
 YOUNG = 100
 EVENTS = "observability_security_event"
 INSERT = (

@@ -5,7 +5,6 @@ An hour cannot be waited for. So time is set, and nothing else: a ledger is writ
 would have been scraped at (promtool). The recording rules are ours, evaluated by promtool over the same time.
 """
 
-import os
 import random
 import subprocess
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from bambisleep.tests.client import AsgiClient
+from bambisleep.tests.environment import LONG
 from e2e.servers import ROOT, Server, free_port, running
 from observability.refresh import refresh
 from payments.models import Movement, Plan
@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 # Prometheus asks every 15 seconds; every 30 takes half as long to tell.
-STEP = 15 if os.environ.get("BAMBISLEEP_LONG") else 30
+STEP = 15 if LONG else 30
 HOUR, MINUTES = 3600, 100
 RULES = ROOT / "deploy" / "prometheus" / "recording.yml"
 CURRENCIES = ("eur", "usd")

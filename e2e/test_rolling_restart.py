@@ -3,7 +3,6 @@ the metrics go on."""
 
 import asyncio
 import math
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e import chat, restarting
 from e2e.crowd import LIMITS, Crowd
 from e2e.nginx import BEHIND_NGINX, nginx
@@ -23,7 +23,6 @@ from e2e.servers import Installation, Server, prometheus, query, wait_for
 
 pytestmark = pytest.mark.needs("nginx", "prometheus", "postgresql", "redis-server")
 
-LONG = "BAMBISLEEP_LONG" in os.environ
 PROCESSES = 3 if LONG else 2
 IN_FLIGHT = (
     {"readers": 65, "deployers": 20, "joiners": 5, "watchers": 10}

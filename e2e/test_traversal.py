@@ -1,7 +1,6 @@
 """Attempts to climb out of a directory, over raw sockets: none succeeds, each is counted, nothing harmless is."""
 
 import http.client
-import os
 import random
 import re
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e.nginx import nginx, process_on
 from e2e.servers import Installation, Server, free_port, wait_for
 from observability.tests.test_traversal import CLIMBING, HARMLESS, OTHERS
@@ -23,7 +23,7 @@ IN_QUERIES = [
 ]
 ATTEMPTS = [path.encode() for path in [*CLIMBING, *OTHERS, *IN_QUERIES]]
 
-HARMLESS_PATHS = 5000 if os.environ.get("BAMBISLEEP_LONG") else 1500
+HARMLESS_PATHS = 5000 if LONG else 1500
 NO_ENCODING = re.compile(r"%(?![0-9a-fA-F]{2})")
 
 HOST = b"Host: localhost\r\nConnection: close\r\n"

@@ -17,13 +17,13 @@ from typing import Any
 import httpx
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e.postgresql import Database, postgresql
 from e2e.servers import PRODUCTION, Installation, Server, wait_for
 from e2e.stripe.standin import KEY, SECRET, Handle, standin
 
 pytestmark = pytest.mark.needs("postgresql")
 
-LONG = "BAMBISLEEP_LONG" in os.environ
 REQUESTS = 2000 if LONG else 500
 AT_ONCE = 20
 

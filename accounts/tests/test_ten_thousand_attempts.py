@@ -1,6 +1,5 @@
 """Many attempts, spread over names, addresses and ways to write them, against limits written down a second time."""
 
-import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -11,10 +10,11 @@ from django.utils import timezone
 
 from accounts.models import RefreshFamily, User
 from bambisleep.tests.client import AsgiClient
+from bambisleep.tests.environment import LONG
 
 pytestmark = pytest.mark.django_db
 
-ATTEMPTS = 10_000 if os.environ.get("BAMBISLEEP_LONG") else 600
+ATTEMPTS = 10_000 if LONG else 600
 MEMBERS = 60 if ATTEMPTS > 1_000 else 12
 ALLOWED = 10
 

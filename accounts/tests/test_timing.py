@@ -14,10 +14,11 @@ from axes.models import AccessFailureLog
 from accounts.models import User
 from accounts.tests.browser import PHRASE, Browser
 from bambisleep.tests.client import AsgiClient
+from bambisleep.tests.environment import LONG
 
 pytestmark = pytest.mark.django_db
 
-PAIRS = 100 if "BAMBISLEEP_LONG" in os.environ else 12
+PAIRS = 100 if LONG else 12
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+LONG = bool(os.environ.get("BAMBISLEEP_LONG"))  # `make test-long`: more of everything
+FEWER = 1 if LONG else 3  # a property has so many times fewer examples
 
 DEFAULTS = {
     "DEBUG": "false",

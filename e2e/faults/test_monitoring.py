@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e.faults.conftest import Whole
 from e2e.faults.life import life
 from e2e.servers import Server, free_port, prometheus, query, running, wait_for
@@ -22,7 +23,6 @@ from e2e.servers import Server, free_port, prometheus, query, running, wait_for
 ALERTMANAGER = "prometheus-alertmanager"
 pytestmark = pytest.mark.needs("postgresql", "redis-server", "nginx", "prometheus", ALERTMANAGER)
 
-LONG = "BAMBISLEEP_LONG" in os.environ
 AWAY_SECONDS = 600 if LONG else 3
 
 

@@ -1,19 +1,18 @@
 """PostgreSQL restarted, stopped, out of connections, locked: told to whoever asks, in time, and over by itself."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import psycopg
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e.faults.conftest import Whole
 from e2e.faults.life import life
 from e2e.postgresql import Database
 
 pytestmark = pytest.mark.needs("postgresql", "redis-server", "nginx")
 
-LONG = "BAMBISLEEP_LONG" in os.environ
 OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'site' AND application_name <> 'taker'"
 
 

@@ -1,6 +1,5 @@
 """Redis restarted, killed, stopped, hung, out of connections: nobody waits for it, nobody is refused for it."""
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +7,13 @@ from contextlib import contextmanager
 import pytest
 from redis import Redis as Client
 
+from bambisleep.tests.environment import LONG
 from e2e.faults.conftest import Whole
 from e2e.faults.life import life
 from e2e.redis import Redis
 
 pytestmark = pytest.mark.needs("postgresql", "redis-server", "nginx")
 
-LONG = "BAMBISLEEP_LONG" in os.environ
 SECONDS = 60 if LONG else 2
 
 

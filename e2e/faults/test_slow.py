@@ -1,9 +1,8 @@
 """PostgreSQL and Redis far away: each answer of theirs takes so much longer, and nothing but time is lost."""
 
-import os
-
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e.crowd import LIMITS
 from e2e.faults.conftest import Whole
 from e2e.faults.life import life
@@ -12,8 +11,6 @@ from e2e.nginx import process_on
 from e2e.servers import free_port
 
 pytestmark = pytest.mark.needs("postgresql", "redis-server", "nginx")
-
-LONG = "BAMBISLEEP_LONG" in os.environ
 
 
 def test_each_answer_of_both_comes_late(whole: Whole) -> None:

@@ -9,13 +9,13 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e.faults.conftest import Whole
 from e2e.faults.life import life
 from e2e.servers import Server, wait_for
 
 pytestmark = pytest.mark.needs("postgresql", "redis-server", "nginx")
 
-LONG = "BAMBISLEEP_LONG" in os.environ
 CLIENTS = 900
 ADDRESSES = 10  # of 127.0.0.0/8, none of them the visitors' own
 HEAD = b"GET /content/ HTTP/1.1\r\nHost: localhost\r\nX-Slow: "

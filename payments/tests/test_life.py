@@ -2,7 +2,6 @@
 the end is what stands for a twin of theirs who was told everything at once and in order, and what a model says."""
 
 import json
-import os
 from collections import Counter
 from random import Random
 from typing import Any
@@ -23,6 +22,7 @@ from hypothesis.stateful import (
 from accounts import membership
 from accounts.models import User
 from bambisleep.tests.client import AsgiClient
+from bambisleep.tests.environment import LONG
 from e2e.stripe.wire import Object
 from payments import processing
 from payments.metrics import HANDLED
@@ -227,7 +227,7 @@ def test_whatever_happens_and_however_it_is_told_the_rows_are_right(stripe_stand
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Life,
         settings=settings(
-            max_examples=10 if "BAMBISLEEP_LONG" in os.environ else 3,
+            max_examples=10 if LONG else 3,
             stateful_step_count=30,
             deadline=None,
             phases=[Phase.explicit, Phase.generate, Phase.shrink],

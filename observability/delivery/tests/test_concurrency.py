@@ -17,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
+from psycopg_pool import PoolTimeout
 
 from bambisleep.tests.client import Answer, AsgiClient
 from observability.delivery import deployments, tokens
@@ -64,10 +65,9 @@ def tell_patiently(number: int) -> str:
     while True:
         try:
             return tell(number)
-        except OperationalError:
-            if time.monotonic() > deadline:
+        except OperationalError as error:
+            if not isinstance(error.__cause__, PoolTimeout) or time.monotonic() > deadline:
                 raise
-            time.sleep(0.5)
 
 
 def post(number: int, token: str) -> Answer:

@@ -1,6 +1,5 @@
 """Delivery facts against a model of their own: after any history of writes, corrections and rollbacks."""
 
-import os
 from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from bambisleep.tests.environment import FEWER
 from observability.delivery import deployments, incidents
 from observability.delivery.deployments import Commit
 from observability.delivery.facts import DURATIONS
@@ -23,7 +23,6 @@ from observability.refresh import _refresh_one
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 PIPELINE = ["web", "production"]
 RANK = ["started", "succeeded", "failed", "rolled_back"]
-FEWER = 1 if "BAMBISLEEP_LONG" in os.environ else 3
 
 
 class Model:

@@ -1,6 +1,5 @@
 """The five measures as DESIGN.md defines them, on histories small enough to reckon by hand, and on any history."""
 
-import os
 import statistics
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from bambisleep.tests.environment import FEWER
 from observability.delivery import deployments, incidents, measures
 from observability.delivery.deployments import Commit
 from observability.delivery.measures import Measure, Window, days_before, quantile
 from observability.delivery.models import Deployment, Incident
 
-FEWER = 1 if "BAMBISLEEP_LONG" in os.environ else 3
 PIPELINE = {"service": "web", "environment": "production"}
 START = datetime(2026, 3, 1, tzinfo=UTC)
 WINDOW = Window(START, START + timedelta(days=10))

@@ -1,6 +1,5 @@
 """deployments.record: one row however often and in whatever order a deployment is told."""
 
-import os
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -11,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from bambisleep.tests.environment import FEWER
 from observability.delivery import deployments
 from observability.delivery.deployments import Commit, InvalidDeployment
 from observability.delivery.models import DeployedCommit, Deployment, Standing
@@ -134,7 +134,6 @@ history = st.lists(
     ),
     max_size=7,
 )
-FEWER = 1 if "BAMBISLEEP_LONG" in os.environ else 3
 
 
 class OrderOfTelling(TestCase):
