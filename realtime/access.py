@@ -88,9 +88,10 @@ def visible(rooms: Iterable[Room], user: Any) -> list[Room]:
 def _restrictions(room: Room, user_ids: set[int], moment: datetime) -> dict[int, dict[str, datetime | None]]:
     """By user, the kinds in force, each with its latest end; None: no end."""
     found: dict[int, dict[str, datetime | None]] = {}
-    rows = Restriction.objects.filter(user__in=user_ids).in_room(room).in_force(moment).order_by()  # none: no query
-    for user_id, kind, until in rows.values_list("user_id", "kind", "until"):
-        standing = found.setdefault(user_id, {})
-        known = standing.get(kind, until)
-        standing[kind] = None if known is None or until is None else max(known, until)
+    # Nobody has many, and each message pays for this query: what is over is left out here, not in it.
+    for row in Restriction.objects.filter(user__in=user_ids, lifted_at=None).order_by():  # nobody: no query
+        if row.room_id in {None, room.pk} and row.is_in_force(moment):
+            standing = found.setdefault(row.user_id, {})
+            known = standing.get(row.kind, row.until)
+            standing[row.kind] = None if known is None or row.until is None else max(known, row.until)
     return found

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, Max
 from django.utils import timezone
 
@@ -49,37 +49,48 @@ def write(room_id: int, drafts: Sequence[Draft]) -> tuple[list[Stored], list[pro
     Returns:
         What became of each, and the new entries.
     """
-    with transaction.atomic():
-        room = Room.objects.select_for_update().get(pk=room_id)
-        users = User.objects.in_bulk({draft.user_id for draft in drafts})
-        rights = dict(zip(users, access.rights_of_all(room, list(users.values())), strict=True))
-        known = _known(room, drafts)
-        last_said = _last_said(room, users) if room.slow_mode_seconds else {}
-        now = timezone.now()
-        new: list[Entry] = []
-        found: list[Stored] = []
-        for draft in drafts:
-            key = (draft.user_id, draft.client_id)
-            user = users.get(draft.user_id)
-            if user is None or rights[user.pk].refusal is not None:
-                found.append(Stored(error=_error("forbidden", "You may not be in this room any more.", draft)))
-            elif key in known:
-                found.append(Stored(known[key]))
-            elif (refused := _refused(room, rights[user.pk], draft, last_said.get(user.pk), now)) is not None:
-                found.append(Stored(error=refused))
-            else:
-                room.last_number += 1
-                entry = Entry(
-                    room=room, number=room.last_number, author=user, text=draft.text, client_id=draft.client_id,
-                    created_at=now,
-                )  # fmt: skip
-                new.append(entry)
-                known[key] = entry.number
-                last_said[user.pk] = now
-                found.append(Stored(entry.number))
-        Entry.objects.bulk_create(new)
-        if new:
-            Room.objects.filter(pk=room.pk).update(last_number=room.last_number)
+    try:
+        return _write(room_id, drafts, may_be_there=False)
+    except IntegrityError:  # rarely, so that is not asked each time
+        return _write(room_id, drafts, may_be_there=True)
+
+
+@transaction.atomic
+def _write(room_id: int, drafts: Sequence[Draft], *, may_be_there: bool) -> tuple[list[Stored], list[protocol.Entry]]:
+    room = Room.objects.select_for_update().get(pk=room_id)
+    users = User.objects.in_bulk({draft.user_id for draft in drafts})
+    rights = dict(zip(users, access.rights_of_all(room, list(users.values())), strict=True))
+    known = _known(room, drafts) if may_be_there else {}
+    last_said = _last_said(room, users) if room.slow_mode_seconds else {}
+    now = timezone.now()
+    new: list[Entry] = []
+    found: list[Stored] = []
+    for draft in drafts:
+        key = (draft.user_id, draft.client_id)
+        user = users.get(draft.user_id)
+        if user is None or rights[user.pk].refusal is not None:
+            found.append(Stored(error=_error("forbidden", "You may not be in this room any more.", draft)))
+            continue
+        refused = _refused(room, rights[user.pk], draft, last_said.get(user.pk), now)
+        if refused is not None and key not in known:  # it may have been stored when its author might still write
+            known |= _known(room, [draft])
+        if key in known:
+            found.append(Stored(known[key]))
+        elif refused is not None:
+            found.append(Stored(error=refused))
+        else:
+            room.last_number += 1
+            entry = Entry(
+                room=room, number=room.last_number, author=user, text=draft.text, client_id=draft.client_id,
+                created_at=now,
+            )  # fmt: skip
+            new.append(entry)
+            known[key] = entry.number
+            last_said[user.pk] = now
+            found.append(Stored(entry.number))
+    Entry.objects.bulk_create(new)
+    if new:
+        Room.objects.filter(pk=room.pk).update(last_number=room.last_number)
     return found, [said(entry) for entry in new]
 
 

@@ -7,7 +7,7 @@ asks for what is greater.
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
 
 from django.conf import settings
 from django.db import models
@@ -113,7 +113,7 @@ class RestrictionKind(models.TextChoices):
 class RestrictionQuerySet(models.QuerySet["Restriction"]):
     """Restrictions, by whether they are in force."""
 
-    def in_force(self, at: Any = None) -> RestrictionQuerySet:
+    def in_force(self, at: datetime | None = None) -> RestrictionQuerySet:
         """Neither lifted nor over, at that moment, by default now."""
         moment = at or timezone.now()
         return self.filter(Q(until=None) | Q(until__gt=moment), lifted_at=None, created_at__lte=moment)
@@ -159,10 +159,10 @@ class Restriction(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} of {self.user}"
 
-    def is_in_force(self) -> bool:
-        """Neither lifted nor over."""
-        now = timezone.now()
-        return self.lifted_at is None and self.created_at <= now and (self.until is None or self.until > now)
+    def is_in_force(self, at: datetime | None = None) -> bool:
+        """Neither lifted nor over, at that moment, by default now."""
+        moment = at or timezone.now()
+        return self.lifted_at is None and self.created_at <= moment and (self.until is None or self.until > moment)
 
 
 class Resolution(models.TextChoices):

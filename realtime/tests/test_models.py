@@ -149,6 +149,30 @@ def test_a_deleted_message_that_is_sent_again_stays_deleted() -> None:
     assert (entry.text, numbers_of(room)) == ("", [1, 2])
 
 
+def test_a_message_that_was_stored_is_acknowledged_though_its_author_may_not_write_any_more() -> None:
+    room, mara = rows.room(slow_mode_seconds=60), rows.person("mara")
+    assert say(room, mara, "once").number == 1
+    assert say(room, mara, "once").number == 1, "in slow mode"
+    assert error_of(say(room, mara, "another")) == "slow_mode"
+    rows.restriction(mara, room, kind="mute")
+    assert say(room, mara, "once").number == 1, "muted"
+    assert error_of(say(room, mara, "another")) == "muted"
+    assert numbers_of(room) == [1]
+
+
+def test_what_was_stored_and_what_is_new_may_come_together() -> None:
+    room, mara, ash = rows.room(), rows.person("mara"), rows.person("ash")
+    say(room, mara, "a", "one")
+    texts = {"b": "two", "a": "one", "c": "three"}
+    drafts = [log.Draft(user.pk, name, text) for user in (mara, ash) for name, text in texts.items()]
+    stored, entries = log.write(room.pk, drafts)
+    assert [one.number for one in stored] == [2, 1, 3, 4, 5, 6]
+    assert [(entry.number, entry.text) for entry in entries] == [
+        (2, "two"), (3, "three"), (4, "two"), (5, "one"), (6, "three"),
+    ]  # fmt: skip
+    assert numbers_of(room) == [1, 2, 3, 4, 5, 6]
+
+
 def test_to_delete_a_message_does_not_shorten_slow_mode() -> None:
     room, mara = rows.room(slow_mode_seconds=60), rows.person("mara")
     say(room, mara, "a")
