@@ -93,8 +93,10 @@ class Server:
 
     def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
         """Labels and value of each series of `name`, from one scrape."""
-        families = text_string_to_metric_families(self.http.get("/metrics").text)
-        return [(s.labels, s.value) for family in families for s in family.samples if s.name == name]
+        lines = self.http.get("/metrics").text.splitlines(keepends=True)
+        found = (line for line in lines if line.startswith((f"{name}{{", f"{name} ")))  # to parse all takes its time
+        families = text_string_to_metric_families("".join(found))
+        return [(s.labels, s.value) for family in families for s in family.samples]
 
     def json(self, path: str, **query: str | float) -> dict[str, Any]:
         """What a GET answers, as JSON; anything but 2xx is an error."""
@@ -166,8 +168,6 @@ def running(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=descriptors,
-            # Started from a background job, this process ignores SIGINT, and a child would inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     server = Server(process, port, log)
 

@@ -43,7 +43,6 @@ def test_a_large_file_that_was_interrupted_goes_on_and_ends_whole(installation: 
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         wait_for(lambda: copied() > 50 * 2**20, "the first bytes are copied")
         process.send_signal(signal.SIGINT)

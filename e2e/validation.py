@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -66,8 +65,6 @@ def start_validation(
         stderr=subprocess.STDOUT,
         text=True,
         encoding="utf-8",
-        # Started from a background job, this process ignores SIGINT, and a child would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     return RunningValidation(process)
 

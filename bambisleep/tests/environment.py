@@ -4,6 +4,7 @@ Tests run as production does, but for TLS.
 """
 
 import os
+import signal
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +20,9 @@ DEFAULTS = {
     "LOG_FORMAT": "json",
     "DATA_DIR": str(ROOT / "var" / "test"),
 }
+
+# Started from a background job, this process ignores Ctrl-C, and whatever the tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 for name, value in DEFAULTS.items():
     os.environ.setdefault(name, value)
 (Path(os.environ["DATA_DIR"]) / "static").mkdir(parents=True, exist_ok=True)
