@@ -16,7 +16,7 @@ from e2e.servers import PRODUCTION, Installation, Server
 
 SERIES = 3_000
 SERIES_BY_STRANGERS = 300
-REQUESTS = 20_000 if LONG else 5_000
+REQUESTS = 20_000 if LONG else 2_500
 CONNECTIONS = 4
 GROWTH_BYTES = 10 * 1024 * 1024  # what allocators and bounded caches still take after the warm-up
 

@@ -22,7 +22,7 @@ from e2e.servers import PRODUCTION, ROOT, Installation, Server, free_port, runni
 
 pytestmark = pytest.mark.once
 
-CONNECTIONS = 10_000 if LONG else 720
+CONNECTIONS = 10_000 if LONG else 480
 WARM_UP = CONNECTIONS // 5 if CONNECTIONS > 2000 else 240
 AT_ONCE = 80
 STALLED = 4  # more: each takes half a minute to be cut off

@@ -17,7 +17,7 @@ from e2e.servers import Installation, Server
 
 pytestmark = pytest.mark.once
 
-FRAMES = 20_000 if LONG else 3_000
+FRAMES = 20_000 if LONG else 1_500
 SEEDS = {"daphne": 20_261, "uvicorn": 20_262}
 SOFT = 12  # frames of a connection that are answered, before one that ends it
 AT_ONCE = 20

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bambisleep.tests.environment import LONG
 from e2e.servers import PRODUCTION, Installation, Server, prometheus, query, wait_for
 
 LOOP = """
@@ -17,7 +18,7 @@ LOGIN_ERRORS = 'http_requests_errors_total{route="/auth/login"}'
 
 
 @pytest.mark.needs("curl", "bash")
-@pytest.mark.parametrize("name", ["runserver", "daphne", "uvicorn"])
+@pytest.mark.parametrize("name", ["runserver", "daphne", "uvicorn"] if LONG else ["runserver", "daphne"])
 def test_it_is_counted_to_the_last_one(installation: Installation, name: str) -> None:
     settings = {} if name == "runserver" else PRODUCTION
     installation.manage("unlock_account", "invalid")  # the loop before this one locked it
