@@ -26,6 +26,13 @@ def blank_installation(tmp_path: Path) -> Iterator[Installation]:
         yield installation
 
 
+@pytest.fixture
+def own_installation(tmp_path: Path) -> Iterator[Installation]:
+    """A migrated installation for one test alone."""
+    with installed(tmp_path) as found:
+        yield found
+
+
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A migrated installation, shared by the tests of one file."""

@@ -5,6 +5,7 @@ not. Every process is ended by its pid.
 """
 
 import atexit
+import fcntl
 import json
 import os
 import re
@@ -268,20 +269,35 @@ def installed(data_dir: Path, *, migrated: bool = True) -> Iterator[Installation
 
 @cache
 def _static_files() -> Path:
-    directory = Path(tempfile.mkdtemp(prefix="bambisleep-static-"))
-    atexit.register(shutil.rmtree, directory)
+    return _made_once("static", _collect_static) / "static"
+
+
+def _collect_static(directory: Path) -> None:
     done = Installation(directory, None).manage("collectstatic", "-v0", "--noinput", **PRODUCTION)
     assert done.returncode == 0, done.stderr[-3000:]
-    return directory / "static"
 
 
 @cache
 def _migrated_file() -> Path:
     """A database that was migrated once, to be copied: it takes seconds, and dozens of tests start from one."""
-    directory = Path(tempfile.mkdtemp(prefix="bambisleep-migrated-"))
+    return _made_once("migrated", lambda directory: _migrate(Installation(directory, None))) / "db.sqlite3"
+
+
+def _made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """A directory that is made once: by each run of pytest for itself, or by one of those that share E2E_SHARED."""
+    if shared := os.environ.get("E2E_SHARED"):
+        directory = Path(shared) / name
+        with (Path(shared) / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not directory.exists():
+                unfinished = Path(tempfile.mkdtemp(dir=shared))
+                make(unfinished)
+                unfinished.rename(directory)
+        return directory
+    directory = Path(tempfile.mkdtemp(prefix=f"bambisleep-{name}-"))
     atexit.register(shutil.rmtree, directory)
-    _migrate(Installation(directory, None))
-    return directory / "db.sqlite3"
+    make(directory)
+    return directory
 
 
 @cache

@@ -77,8 +77,8 @@ def test_a_second_start_prepares_nothing_and_keeps_the_password(blank_installati
         assert server.sign_in_to_admin("admin", password.strip()).url.path == "/admin/"
 
 
-def test_ctrl_c_ends_it_at_once(blank_installation: Installation) -> None:
-    with blank_installation.serving("start") as server:
+def test_ctrl_c_ends_it_at_once(own_installation: Installation) -> None:
+    with own_installation.serving("start") as server:
         server.http.get("/")  # leaves a connection open, as a browser does
 
         assert server.interrupt(seconds=2) == 0
@@ -93,16 +93,16 @@ def test_its_demo_data_is_labelled(server: Server) -> None:
     assert server.json("/dora")["measures"]["deployment_frequency"]["value"] is None
 
 
-def test_removed_demo_data_stays_away(blank_installation: Installation) -> None:
-    with blank_installation.serving("start"):
+def test_removed_demo_data_stays_away(own_installation: Installation) -> None:
+    with own_installation.serving("start"):
         pass
 
-    assert blank_installation.manage("remove_demo").returncode == 0
+    assert own_installation.manage("remove_demo").returncode == 0
 
-    with blank_installation.serving("start") as server:
+    with own_installation.serving("start") as server:
         assert not [labels for labels, _ in server.samples("deployment_frequency_total") if labels["service"] == "demo"]
         assert server.json("/dora")["services"] == []
-    assert blank_installation.count("delivery_deployment") == 0
+    assert own_installation.count("delivery_deployment") == 0
 
 
 def test_it_says_so_where_the_port_is_taken(server: Server, first: Installation) -> None:

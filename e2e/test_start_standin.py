@@ -37,9 +37,9 @@ def signed_in(server: Server, installation: Installation) -> None:
     assert server.sign_in_to_admin("admin", password).status_code == 200
 
 
-def test_a_subscription_can_be_clicked_through_and_is_there_after_a_restart(blank_installation: Installation) -> None:
-    with started(blank_installation) as (server, stripe):
-        signed_in(server, blank_installation)
+def test_a_subscription_can_be_clicked_through_and_is_there_after_a_restart(own_installation: Installation) -> None:
+    with started(own_installation) as (server, stripe):
+        signed_in(server, own_installation)
         form = FORM.search(server.http.get("/billing/plans/").text)
         assert form, "the plans of the stand-in are on sale"
         fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]+)"', form[1]))
@@ -49,22 +49,22 @@ def test_a_subscription_can_be_clicked_through_and_is_there_after_a_restart(blan
             back = visitor.post(checkout.headers["location"], data={"do": "pay", "card": "good"}).headers["location"]
         assert "Your membership has begun." in server.http.get(back).text
         query = "SELECT count(*) FROM payments_webhookevent WHERE type = 'checkout.session.completed'"
-        wait_for(lambda: blank_installation.rows(query)[0][0] == 1, "the event of the purchase arrives")
-        assert blank_installation.count("payments_plan") == 2 + 4  # the demo plans, and the stand-in's
+        wait_for(lambda: own_installation.rows(query)[0][0] == 1, "the event of the purchase arrives")
+        assert own_installation.count("payments_plan") == 2 + 4  # the demo plans, and the stand-in's
 
     wait_for(lambda: not answers(stripe), "the stand-in ends with the site")
 
-    with started(blank_installation) as (server, stripe):
-        signed_in(server, blank_installation)
+    with started(own_installation) as (server, stripe):
+        signed_in(server, own_installation)
         assert "Your trial lasts until" in server.http.get("/billing/").text
-        assert blank_installation.count("payments_plan") == 2 + 4
+        assert own_installation.count("payments_plan") == 2 + 4
         httpx.post(f"{stripe}/_standin/clock", json={"advance": 8 * 86_400}, trust_env=False)
         wait_for(lambda: "renews on" in server.http.get("/billing/").text, "the trial becomes a paid subscription")
 
 
-def test_another_site_s_stand_in_is_left_alone(blank_installation: Installation) -> None:
-    with started(blank_installation) as (server, stripe):
-        second = blank_installation.manage("start", "--stripe=standin", PORT=str(server.port))
+def test_another_site_s_stand_in_is_left_alone(own_installation: Installation) -> None:
+    with started(own_installation) as (server, stripe):
+        second = own_installation.manage("start", "--stripe=standin", PORT=str(server.port))
         assert second.returncode != 0
         assert "already in use" in second.stderr
         assert answers(stripe)
