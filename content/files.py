@@ -12,9 +12,8 @@ import os
 import unicodedata
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -141,11 +140,11 @@ def enter(prepared: Prepared, *, by: User | None = None, key: uuid.UUID | None =
             random = uuid.uuid4().hex
             name = f"{random[:2]}/{random}.{prepared.inspected.extension}"
             with full_disk_told():
-                note = write_note(name)
+                written = note = write_note(name)
                 _place(prepared.path, name)
             with transaction.atomic():
                 file = _written_down(prepared, name, by, key or uuid.uuid4())
-                transaction.on_commit(partial(settle, note), robust=True)
+                transaction.on_commit(lambda: settle(written), robust=True)
     except BaseException:
         if note is not None:
             settle(note)
@@ -153,8 +152,8 @@ def enter(prepared: Prepared, *, by: User | None = None, key: uuid.UUID | None =
     finally:
         if prepared.is_copy:
             prepared.path.unlink(missing_ok=True)
-    if prepared.moved is not None:
-        transaction.on_commit(partial(prepared.moved.unlink, missing_ok=True), robust=True)
+    if (moved := prepared.moved) is not None:
+        transaction.on_commit(lambda: moved.unlink(missing_ok=True), robust=True)
     return file
 
 
@@ -236,17 +235,25 @@ def write_note(name: str) -> Path:
 
 
 def settle(note: Path) -> None:
-    """Delete the file that a note names, unless there is a row for it; then the note. Without a database: later."""
-    with suppress(DatabaseError, FileNotFoundError):
+    """Delete the file that a note names, unless there is a row for it; then the note.
+
+    Without a database, or where the system refuses (no file descriptor is left, say), the note stays for a sweep.
+    """
+    try:
         name = note.read_text()
         if name and not MediaFile.objects.filter(name=name).exists():
             storages["library"].delete(name)
         note.unlink()
+    except FileNotFoundError:  # another was faster
+        pass
+    except (DatabaseError, OSError) as error:
+        log.warning("file_settled_later", note=note.name, error=str(error).strip()[:300])
 
 
 def forget(name: str) -> None:
     """Delete a file of the library once the transaction in which its row is deleted is committed."""
-    transaction.on_commit(partial(settle, write_note(name)), robust=True)
+    note = write_note(name)
+    transaction.on_commit(lambda: settle(note), robust=True)
 
 
 def _same(prepared: Prepared) -> MediaFile | None:

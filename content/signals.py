@@ -1,6 +1,5 @@
 """What follows from a row of the library's that goes, whoever deletes it: its bytes go too, once that is committed."""
 
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -20,4 +19,5 @@ def file_goes_with_its_row(instance: MediaFile, **_: Any) -> None:
 @receiver(post_delete, sender=Upload)
 def bytes_go_with_their_upload(instance: Upload, **_: Any) -> None:
     """What has arrived of an upload: cancelled, deleted in the admin, or gone with its item or its owner."""
-    transaction.on_commit(partial(uploads.remove_bytes, instance.pk), robust=True)
+    pk = instance.pk  # which the instance loses
+    transaction.on_commit(lambda: uploads.remove_bytes(pk), robust=True)

@@ -81,7 +81,11 @@ def error_response(
         body = problem_body(status, detail=detail, request_id=request_id)
         return JsonResponse(body, status=status, content_type=CONTENT_TYPE, headers=headers)
     context = {"status": status, "title": HTTPStatus(status).phrase, "detail": detail, "request_id": request_id}
-    response = render(None, "error.html", context, status=status)
+    try:
+        response = render(None, "error.html", context, status=status)
+    except OSError:  # no file descriptor is left to read the page with; whoever asks is told all the same
+        body = problem_body(status, detail=detail, request_id=request_id)
+        return JsonResponse(body, status=status, content_type=CONTENT_TYPE, headers=headers)
     for name, value in (headers or {}).items():
         response[name] = value
     return response

@@ -164,6 +164,37 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     assert source.read_bytes() == samples.FILM
 
 
+def test_what_is_kept_stays_so_where_no_descriptor_is_left_to_tidy_up_with(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", refuses)  # of the note, once the row is committed
+        file = keep(samples.put(tmp_path, samples.FILM), original_name="a", item=film())
+    assert MediaFile.objects.get() == file
+    assert len(stored(library)) == 2  # the file, and the note
+    uploads.sweep(later())
+    assert stored(library) == [file.name]
+
+
+def test_whatever_tidying_up_raises_a_row_that_is_gone_is_gone(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = keep(samples.put(tmp_path, samples.FILM), original_name="a")
+
+    def fails(_: Path) -> None:
+        raise RuntimeError("The storage does not answer.")  # as those of object storages do, each by its own
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "settle", fails)
+        file.delete()
+    assert MediaFile.objects.count() == 0
+    uploads.sweep(later())
+    assert stored(library) == []
+
+
 @pytest.mark.parametrize("move", [False, True])
 def test_a_row_that_cannot_be_written_takes_the_file_along(
     library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, move: bool

@@ -1,12 +1,14 @@
 """File descriptors: as many as the system allows, and some kept for what everybody needs."""
 
 import errno
+import json
 import os
 import resource
 from typing import Any
 
 import pytest
 
+from observability import problems
 from observability.http import descriptors
 from observability.problems import server_error
 
@@ -65,3 +67,17 @@ def test_a_request_that_finds_none_left_is_asked_to_come_again(rf: Any) -> None:
 
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
     assert b"Try again" in answer.content
+
+
+def test_nor_does_that_answer_need_one_for_its_page(rf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(problems, "render", refuse)
+    try:
+        refuse()
+    except OSError:
+        answer = server_error(rf.get("/content/", headers={"accept": "text/html"}))
+
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert "Try again" in json.loads(answer.content)["detail"]
