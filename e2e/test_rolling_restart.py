@@ -98,7 +98,9 @@ def test_nobody_notices_that_each_process_is_restarted_in_turn(site: Site) -> No
                 for number, client in enumerate(room.clients)
             ]
             await asyncio.to_thread(load.begin, **IN_FLIGHT)
-            await asyncio.to_thread(wait_for, lambda: len(load.slowest) == len(IN_FLIGHT), "everybody asks", seconds=90)
+            await asyncio.to_thread(
+                wait_for, lambda: len(load.slowest) == len(IN_FLIGHT), "everybody asks", seconds=240
+            )
             for instance in site.instances:
                 said = sum(len(room.acknowledged) for room in rooms)
                 status = await asyncio.to_thread(instance.stop, seconds=60)
