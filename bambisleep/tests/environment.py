@@ -20,6 +20,8 @@ DEFAULTS = {
     "LOG_FORMAT": "json",
     "DATA_DIR": str(ROOT / "var" / "test"),
 }
+if LONG:
+    DEFAULTS["PYTEST_TIMEOUT"] = "7200"  # instead of pyproject.toml's, however the tests are started
 
 # Started from a background job, this process ignores Ctrl-C, and whatever the tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
