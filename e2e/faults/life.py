@@ -31,6 +31,7 @@ from e2e.servers import Server, wait_for
 SECONDS_OF_LIMIT = 10.0  # in which everything is answered, and in which all heals
 CHUNK_BYTES = 8_192
 PAUSE_SECONDS = 0.25
+EARLIER = ('"code": "busy"', '"code": "offset"')  # of uploads whose last answer was lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ class Answer:
     def is_good(self) -> bool:
         """Whether it is what was asked for."""
         return 200 <= self.status < 400
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether it is that, or a word on why not: not now, or that an earlier attempt is, or was, at work."""
+        return self.is_good or self.status == 503 or (self.status == 409 and any(code in self.text for code in EARLIER))
 
 
 @dataclass(slots=True)
@@ -92,7 +98,7 @@ class Life:
         Args:
             breaks: whether connections may have broken (a process was killed).
         """
-        wrong = [a for a in self.answers if not (a.is_good or a.status == 503 or (breaks and a.status == 0))]
+        wrong = [a for a in self.answers if not (a.is_expected or (breaks and a.status == 0))]
         assert not wrong, wrong[:5]
         mute = [a for a in self.answers if a.status == 503 and "Try again" not in a.text]
         assert not mute, mute[:5]
@@ -225,8 +231,11 @@ class Life:
         return answer
 
     def _uploader(self, browser: httpx.Client) -> Callable[[], httpx.Response]:
-        """A step of an upload at a time: begin, a chunk, …, finish; after what failed, it asks where it stands."""
-        state: dict[str, str | bytes | int | bool] = {}
+        """A step of an upload at a time, as the admin's page does it: begin, a chunk, …, finish.
+
+        What got no answer is asked again: the server says where the upload stands, or what has become of it.
+        """
+        state: dict[str, str | bytes | int] = {}
 
         def step() -> httpx.Response:
             headers = {"X-CSRFToken": browser.cookies["csrftoken"], "Referer": self.entrance.url}
@@ -235,27 +244,19 @@ class Life:
                 form = {"name": "silence.wav", "size": str(len(content)), "role": "main"}
                 answer = browser.post("/admin/content/mediafile/uploads/", data=form, headers=headers)
                 if answer.is_success:
-                    state.update(answer.json(), content=content, sure=True)
-                return answer
-            if not state["sure"]:
-                answer = browser.get(str(state["url"]))
-                if answer.is_success:
-                    state.update(offset=answer.json()["offset"], sure=True)
+                    state.update(answer.json(), content=content)
                 return answer
             content, offset = bytes(state["content"]), int(state["offset"])  # type: ignore[arg-type]
-            state["sure"] = False
             if offset < len(content):
                 told = {**headers, "Upload-Offset": str(offset), "Content-Type": "application/octet-stream"}
                 answer = browser.patch(str(state["url"]), content=content[offset : offset + CHUNK_BYTES], headers=told)
-                if answer.is_success:
-                    state.update(offset=answer.json()["offset"], sure=True)
-                return answer
-            answer = browser.post(str(state["finish"]), headers=headers)
-            if answer.is_success:
+            else:
+                answer = browser.post(str(state["finish"]), headers=headers)
+            if answer.is_success and offset == len(content):
                 self.uploaded.append(hashlib.sha256(content).hexdigest())
                 state.clear()
-            else:
-                state["sure"] = True  # finishing can be asked for again
+            elif answer.is_success or answer.status_code == 409:
+                state["offset"] = answer.json().get("offset", offset)
             return answer
 
         return step
