@@ -130,7 +130,7 @@ class UploadPages:
         upload = uploads.start(
             by=_who(request), name=told["name"], size_bytes=told["size"], item=told["item"], role=Role(told["role"])
         )
-        return JsonResponse(_standing(upload), status=201)
+        return JsonResponse(_standing(upload.pk, 0, upload.size_bytes), status=201)
 
     @method_decorator(require_http_methods(["GET", "HEAD", "PATCH", "DELETE"]))
     @answers_problems
@@ -143,7 +143,10 @@ class UploadPages:
         if request.method == "DELETE":
             uploads.cancel(upload, by=_who(request))
             return HttpResponse(status=204)
-        return JsonResponse(_standing(uploads.find(upload, by=_who(request))))
+        if (file := uploads.finished(upload, by=_who(request))) is not None:  # to finish it again says what it became
+            return JsonResponse(_standing(upload, file.size_bytes, file.size_bytes))
+        found = uploads.find(upload, by=_who(request))
+        return JsonResponse(_standing(upload, found.received_bytes, found.size_bytes))
 
     @method_decorator(require_http_methods(["POST"]))
     @answers_problems
@@ -180,14 +183,14 @@ def _chosen(request: HttpRequest) -> dict[str, str]:
     return {name: request.GET[name] for name in ("item", "role") if name in request.GET}
 
 
-def _standing(upload: Upload) -> dict[str, Any]:
+def _standing(upload: uuid.UUID, received: int, size: int) -> dict[str, Any]:
     return {
-        "id": str(upload.pk),
-        "offset": upload.received_bytes,
-        "size": upload.size_bytes,
+        "id": str(upload),
+        "offset": received,
+        "size": size,
         "chunk": uploads.chunk_bytes(),
-        "url": reverse("admin:content_mediafile_upload", args=[upload.pk]),
-        "finish": reverse("admin:content_mediafile_upload_finish", args=[upload.pk]),
+        "url": reverse("admin:content_mediafile_upload", args=[upload]),
+        "finish": reverse("admin:content_mediafile_upload_finish", args=[upload]),
     }
 
 

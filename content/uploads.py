@@ -136,7 +136,7 @@ def finish(pk: uuid.UUID, *, by: User) -> MediaFile:
         NoSuchUpload, OutOfStep, Busy, files.NoRoom: the upload stays as it is.
         Refused: it is nothing that the library takes. The upload is gone.
     """
-    if (done := MediaFile.objects.filter(key=pk, uploaded_by=by).first()) is not None:
+    if (done := finished(pk, by=by)) is not None:
         return done
     with _held(pk, by) as (upload, _):
         if upload.received_bytes != upload.size_bytes:
@@ -152,6 +152,11 @@ def finish(pk: uuid.UUID, *, by: User) -> MediaFile:
         except Refused:
             _remove(upload)
             raise
+
+
+def finished(pk: uuid.UUID, *, by: User) -> MediaFile | None:
+    """What somebody's own upload has become, where it is finished: they may not have heard of it."""
+    return MediaFile.objects.filter(key=pk, uploaded_by=by).first()
 
 
 def cancel(pk: uuid.UUID, *, by: User) -> None:

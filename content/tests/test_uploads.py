@@ -366,6 +366,16 @@ def test_the_admin_takes_a_file_from_its_start_to_its_page(library: Path, admin:
     assert "“Evening.mp4” is in the library." in admin.get(done["url"]).content.decode()
 
 
+def test_whoever_did_not_hear_that_it_is_finished_is_told_that_all_is_there(admin: Client) -> None:
+    upload = admin.post(START, {"name": "Evening.mp4", "size": len(FILM), "role": "main"}).json()
+    patch(admin, upload["url"], 0, FILM)
+    done = admin.post(upload["finish"]).json()
+    assert admin.get(upload["url"]).json() == {**upload, "offset": len(FILM)}
+    assert admin.post(upload["finish"]).json() == done
+    MediaFile.objects.get().delete()
+    assert admin.get(upload["url"]).status_code == 404
+
+
 def test_a_chunk_out_of_step_is_a_conflict_with_the_right_offset(admin: Client, staff: User) -> None:
     url = f"{START}{begun(staff).pk}/"
     answer = patch(admin, url, 7, b"x")
@@ -461,6 +471,15 @@ def test_another_member_of_staff_sees_nothing_of_it(admin: Client) -> None:
         404
     ] * 3
     assert patch(admin, url, 0, b"x").status_code == 404
+
+
+def test_another_member_of_staff_is_not_told_what_became_of_it(admin: Client) -> None:
+    clerk = _clerk("add_mediafile")
+    upload = begun(clerk)
+    uploads.append(upload.pk, by=clerk, offset=0, data=FILM)
+    uploads.finish(upload.pk, by=clerk)
+    url = f"{START}{upload.pk}/"
+    assert [admin.get(url).status_code, admin.post(f"{url}finish/").status_code] == [404, 404]
 
 
 def test_strangers_are_sent_to_sign_in(staff: User) -> None:

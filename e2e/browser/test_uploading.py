@@ -169,6 +169,34 @@ def test_a_network_that_comes_back_is_gone_on_with(staff: Visitor, site: Site, i
     ]
 
 
+def test_chosen_again_when_nobody_heard_that_it_was_finished_it_is_not_sent_again(
+    staff: Visitor, site: Site, item: str, film: Path
+) -> None:
+    page, before, sent = staff.page, set(kept(site)), []
+
+    def lose_the_last_answer(route: Route) -> None:
+        if route.request.url.endswith("/finish/"):
+            route.fetch()
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    page.get_by_role("link", name="Upload the film").click()
+    page.route(UPLOADS, lose_the_last_answer)
+    choose(page, film)
+    expect(page.get_by_role("status")).to_contain_text("Tries again in")
+    page.once("dialog", lambda dialog: dialog.accept())  # “leave the page?”
+    page.reload()
+    page.unroute_all(behavior="ignoreErrors")
+    page.on("request", lambda request: sent.append(request.method))
+    choose(page, film)
+    page.wait_for_url(re.compile(r"/admin/content/item/\d+/change/"))
+    assert "PATCH" not in sent
+    (path,) = set(kept(site)) - before
+    assert is_whole(path, film)
+    staff.problems[:] = [problem for problem in staff.problems if "ERR_CONNECTION_RESET" not in problem]
+
+
 def test_a_file_that_is_refused_is_told_in_words(staff: Visitor, site: Site, item: str, tmp_path: Path) -> None:
     page, before = staff.page, kept(site)
     hostile = tmp_path / "<img src=x onerror=alert(1)>.mp4"
