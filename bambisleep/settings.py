@@ -110,7 +110,7 @@ ROOT_URLCONF = "bambisleep.urls"
 ASGI_APPLICATION = "bambisleep.asgi.application"
 APPEND_SLASH = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-SILENCED_SYSTEM_CHECKS: list[str] = []
+SILENCED_SYSTEM_CHECKS = ["security.W021"]  # HSTS_PRELOAD is for the owner of the domain to decide
 
 TEMPLATES = [
     {
@@ -145,8 +145,9 @@ HTTPS = env.bool("HTTPS", default=not DEBUG)
 
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
-SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
-SECURE_HSTS_PRELOAD = HTTPS
+# Hosts below this one, too (ASVS 3.4.1); and whether browsers may be delivered with it, which takes months to undo.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("HSTS_SUBDOMAINS", default=HTTPS)
+SECURE_HSTS_PRELOAD = env.bool("HSTS_PRELOAD", default=False)
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
@@ -242,7 +243,11 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",  # what may be kept says so itself
 }
-STRICT_TRANSPORT_SECURITY = f"max-age={SECURE_HSTS_SECONDS}; includeSubDomains; preload"
+STRICT_TRANSPORT_SECURITY = (
+    f"max-age={SECURE_HSTS_SECONDS}"
+    + "; includeSubDomains" * SECURE_HSTS_INCLUDE_SUBDOMAINS
+    + "; preload" * SECURE_HSTS_PRELOAD
+)
 
 # Where to report a security problem (mailto: or https:), and until when that holds; see /.well-known/security.txt.
 SECURITY_CONTACT = env.str("SECURITY_CONTACT", default="")

@@ -1,6 +1,7 @@
 """deploy/kubernetes: Kubernetes' own schemas, and every name of the tree held against the tree. The two kinds that are
 not Kubernetes' own, PodMonitor and the Gateway API's, are held by hand."""
 
+import os
 import re
 import subprocess
 import sys
@@ -104,6 +105,42 @@ def test_settings_and_secrets_are_variables_that_the_site_reads() -> None:
     for name, value in secret.items():
         assert not value or "://" in value, f"{name} has a value in the repository"
     assert "/deploy/kubernetes/overlays/*/secret.env" in (ROOT / ".gitignore").read_text()
+
+
+def test_the_site_starts_with_these_settings(tmp_path: Path) -> None:
+    secret = dict(re.findall(r"^([A-Z_]+)=(.*)$", (EXAMPLE / "secret.env.example").read_text(), re.MULTILINE))
+    told = {name: value or f"of-{name}-{'0123456789abcdef' * 4}" for name, value in secret.items()}
+    for name in ("STRIPE_SECRET_KEY", "LIBRARY_BUCKET_KEY_ID", "LIBRARY_BUCKET_SECRET", "BACKUP_RECIPIENTS"):
+        told.pop(name, None)
+    (tmp_path / "static").mkdir()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DEBUG": "false",
+        "DATA_DIR": str(tmp_path),
+        **told,
+        **_one("ConfigMap")["data"],
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-c", "import bambisleep.settings"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr[-1500:]
+
+
+def test_what_waits_to_be_whole_waits_where_every_pod_finds_it() -> None:
+    pod = pod_of(_one("Deployment"))
+    assert pod
+
+    (volume,) = (found for found in pod["volumes"] if "persistentVolumeClaim" in found)
+    claim = _one("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert {"name": volume["name"], "mountPath": "/data/library"} in pod["containers"][0]["volumeMounts"]
 
 
 def test_probes_ask_what_is_there_and_the_port_is_the_image_s() -> None:

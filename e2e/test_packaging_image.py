@@ -31,12 +31,14 @@ OTHERS = {
     *("PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PIP_NO_CACHE_DIR", "PIP_DISABLE_PIP_VERSION_CHECK"),
     *("POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD_FILE"),
 }
+# What the image says, and what has its place in the containers whatever .env says.
+OF_THE_IMAGE = {"DEBUG", "DATA_DIR", "STATIC_DIR", "PORT", "REVISION", "LIBRARY_DIR", "BACKUP_DIR", "HTTPS"}
 
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
     """The compose file, with every variable at its default."""
-    text = re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", COMPOSE.read_text())
+    text = re.sub(r"\$\{[A-Z_]+:?-([^}]*)\}", r"\1", COMPOSE.read_text())
     assert "${" not in text, "each variable has a default, so that an empty .env works"
     return dict(yaml.safe_load(text))
 
@@ -207,6 +209,18 @@ def test_every_variable_secret_and_file_of_compose_exists(compose: dict[str, Any
     for secret in compose["secrets"].values():
         assert secret["file"].startswith("./secrets/")
     assert "/secrets/" in (ROOT / ".gitignore").read_text().split()
+
+
+def test_whatever_env_may_say_reaches_the_site(compose: dict[str, Any]) -> None:
+    of_the_site = (ROOT / ".env.example").read_text().partition("# --- Containers")[0]
+    listed = set(re.findall(r"^([A-Z_]+)=", of_the_site, re.MULTILINE))
+    for name in ("site-1", "site-2", "migrate", "manage"):
+        told = {variable.removesuffix("_FILE") for variable in compose["services"][name]["environment"]}
+        assert told == listed - OF_THE_IMAGE, name
+    (block,) = re.findall(r"^  environment: &environment\n((?:    .*\n)+)", COMPOSE.read_text(), re.MULTILINE)
+    told = re.findall(r"^ +([A-Z_]+): \$\{([A-Z_]+)", block, re.MULTILINE)
+    mixed_up = [pair for pair in told if len(set(pair)) == 2 and pair != ("ALLOWED_HOSTS", "DOMAIN")]
+    assert mixed_up == []
 
 
 def test_no_secret_stands_in_it() -> None:

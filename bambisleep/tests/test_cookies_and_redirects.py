@@ -51,7 +51,7 @@ def test_in_production_every_cookie_is_of_this_host_alone_and_of_tls(tmp_path: P
     assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(csrf.split("; "))
     assert "Domain" not in csrf
     assert session == "__Host-sessionid True True"
-    assert rest == "__Host-messages max-age=31536000; includeSubDomains; preload"
+    assert rest == "__Host-messages max-age=31536000; includeSubDomains"
 
 
 @pytest.mark.django_db

@@ -87,10 +87,10 @@ def test_only_the_drawn_api_may_load_pictures_that_a_stylesheet_carries(asgi: As
 
 def test_hsts_is_told_over_tls_only(settings: Any) -> None:
     settings.SECURE_HSTS_SECONDS = 31_536_000
-    settings.STRICT_TRANSPORT_SECURITY = "max-age=31536000; includeSubDomains; preload"
+    settings.STRICT_TRANSPORT_SECURITY = "max-age=31536000; includeSubDomains"
     headers = StandingHeaders()
     value = dict(headers.added_to([], scheme="https"))[b"strict-transport-security"]
-    assert value == b"max-age=31536000; includeSubDomains; preload"
+    assert value == b"max-age=31536000; includeSubDomains"
     assert b"strict-transport-security" not in dict(headers.added_to([], scheme="http"))
 
 
