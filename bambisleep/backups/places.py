@@ -5,7 +5,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -70,9 +70,10 @@ def new_file(path: Path) -> Iterator[Sink]:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         if path.exists():
             raise BackupError(f"{path} exists: choose another name.")
-        for left in path.parent.glob(f"bambisleep-*{PARTIAL}"):  # of a run that was killed: no other runs now
-            left.unlink()
+        for left in path.parent.glob(f"bambisleep-*{PARTIAL}"):
+            _remove_unless_held(left)
         descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
             with os.fdopen(descriptor, "w+b") as file:
                 sink = Sink(file)
@@ -85,6 +86,13 @@ def new_file(path: Path) -> Iterator[Sink]:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+
+def _remove_unless_held(partial: Path) -> None:
+    """Delete what a run that was killed has left; another installation's run, which goes on, holds its own."""
+    with partial.open("rb") as file, suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        partial.unlink()
 
 
 def clear_away(directory: Path, *, now: datetime) -> list[Path]:

@@ -85,6 +85,17 @@ def test_what_a_killed_run_left_goes_with_the_next(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["bambisleep-20261128T030000Z.tar"]
 
 
+def test_what_another_installation_is_writing_there_is_left_alone(tmp_path: Path) -> None:
+    earlier = places.name_of(NOW - timedelta(minutes=1), is_encrypted=False)
+    with places.new_file(tmp_path / earlier) as theirs:
+        theirs.write(b"half ")
+        with places.new_file(tmp_path / places.name_of(NOW, is_encrypted=False)):
+            pass
+        theirs.write(b"and half")
+    assert (tmp_path / earlier).read_bytes() == b"half and half"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_two_at_once_are_refused(tmp_path: Path, settings: Any) -> None:
     settings.DATA_DIR = tmp_path / "data"
     with places.locked(), pytest.raises(BackupError, match="Another backup or restore is running"), places.locked():
