@@ -40,6 +40,7 @@ PANELS = {
     "NotificationsFailing": ("bambisleep-http", 32),
     "CertificateExpiring": ("bambisleep-http", 33),
     "BackupOverdue": ("bambisleep-http", 34),
+    "MaintenanceOverdue": ("bambisleep-http", 36),
     "Watchdog": ("bambisleep-http", 35),
     "LowDeploymentFrequency": ("bambisleep-dora", 11),
     "HighChangeFailureRate": ("bambisleep-dora", 12),

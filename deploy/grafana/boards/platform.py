@@ -162,10 +162,13 @@ def platform() -> list[Panel]:
             36,
             "Last clean-up",
             Query(since(f"max by (task) ({others})"), "{{task}}"),
-            about="How long ago each of the other periodic tasks succeeded. Normal is less than a day or so.",
+            about=(
+                "How long ago each of the other periodic tasks succeeded. Normal is less than a day or so. "
+                "MaintenanceOverdue fires after three."
+            ),
             unit="s",
             empty="Tasks do not report yet",
-            steps=(GREEN, (2 * DAY, YELLOW), (7 * DAY, RED)),
+            steps=(GREEN, (2 * DAY, YELLOW), (3 * DAY, RED)),
         ),
         single(
             33,
