@@ -12,13 +12,13 @@ import time
 from collections import deque
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
 import structlog
 from django.conf import settings
 from django.db import DatabaseError
+from django.http import parse_cookie
 
 from observability import security
 from observability.http import descriptors, draining
@@ -335,14 +335,11 @@ class Connection:
         headers = dict(self.scope["headers"])
         if b"origin" not in headers:  # no browser: whatever cookie it has proves nothing
             return
-        try:
-            cookie = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
-        except CookieError:
-            return
-        morsel = cookie.get(settings.SESSION_COOKIE_NAME)
-        if morsel is not None and morsel.value:
+        # As Django reads it for pages: another cookie that breaks the rules hides none.
+        cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
+        if key := cookies.get(settings.SESSION_COOKIE_NAME):
             asked_at = time.monotonic()
-            self._set_identity(await by_session(morsel.value[:64]), asked_at, is_told=False)
+            self._set_identity(await by_session(key[:64]), asked_at, is_told=False)
 
     async def _authenticate(self) -> None:
         """By the first message, which is to come soon."""

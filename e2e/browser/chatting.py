@@ -42,6 +42,8 @@ ROOMS: dict[str, tuple[int, dict[str, Any]]] = {
     "gaps": (0, {}),
     "unacknowledged": (0, {}),
     "told": (0, {}),
+    "undone": (3, {}),
+    "pruned": (130, {}),
 }
 MAKE = f"""
 import json

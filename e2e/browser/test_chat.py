@@ -285,8 +285,10 @@ def test_limits_are_said_before_they_are_met(seats: Seats, chat_house: House) ->
     other.says("second")  # which knows nothing of the first
     failed = other.page.locator(".chat-failed")
     expect(failed).to_contain_text("One message every 4 seconds in this room.")
+    expect(other.page.locator(".chat-told")).to_have_text("Not sent: One message every 4 seconds in this room.")
     expect(send).to_be_enabled()
-    failed.get_by_role("button", name="Try again").click()
+    failed.get_by_role("button", name="Try again").press("Enter")
+    expect(other.composer).to_be_focused()
     other.sees("second")
     expect(failed).to_have_count(0)
     assert chat_house.said_in("slow") == ["first", "second"]

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import WebSocketRoute, expect
 
 from e2e.browser.chatting import House, Seats, beside
-from e2e.chat import chat
-from e2e.servers import wait_for
+from e2e.chat import chat, run
+from e2e.servers import PRODUCTION, wait_for
 
 pytestmark = [pytest.mark.once, pytest.mark.needs("chromium")]
 
@@ -157,6 +157,61 @@ def test_an_acknowledgement_that_is_lost_makes_one_message(seats: Seats, chat_ho
     assert len(ids) == 2
     assert len(set(ids)) == 1
     assert chat_house.said_in("unacknowledged") == ["once"]
+
+
+def test_what_a_moderator_asked_for_as_the_line_went_down_is_not_lost_without_a_word(
+    seats: Seats, chat_house: House
+) -> None:
+    lines: list[WebSocketRoute] = []
+
+    def between(page: WebSocketRoute) -> None:
+        server = page.connect_to_server()
+        lines.append(page)
+
+        def from_page(text: str | bytes) -> None:
+            if len(lines) == 1 and json.loads(text)["type"] == "delete":
+                page.close(code=1011)
+                server.close()
+            else:
+                server.send(text)
+
+        page.on_message(from_page)
+
+    boss = seats.take("boss", "undone")
+    boss.listens(between)
+    boss.enters()
+    boss.acts_on("said 2", "Delete")
+    expect(boss.page.locator(".chat-told")).to_contain_text("The connection was lost before there was an answer")
+    assert len(lines) == 2
+    boss.acts_on("said 2", "Delete")
+    expect(boss.page.locator(".chat-told")).to_have_text("The message is deleted.")
+    assert chat_house.said_in("undone") == ["said 1", "", "said 3"]
+
+
+def test_what_is_too_old_and_was_deleted_is_not_waited_for(seats: Seats, chat_house: House) -> None:
+    prune = "from realtime.models import Entry, Room; room = Room.objects.get(slug='pruned');"
+    run(chat_house.installation, f"{prune} room.entries.filter(number__lte=60).delete()", **PRODUCTION)
+    ash = seats("ash", "pruned")
+    ash.loses_connections = True
+    expect(ash.messages.first).to_have_text("said 81")
+    ash.page.get_by_role("button", name="Older messages").focus()
+    ash.page.keyboard.press("Enter")
+    expect(ash.messages.first).to_have_text("said 61")
+    expect(ash.page.get_by_text("This is where the room begins.")).to_be_visible()
+    expect(ash.page.get_by_role("button", name="Older messages")).to_be_hidden()
+
+    ash.page.context.set_offline(True)
+    ash.reads("You are offline.")
+    more = (
+        "from accounts.models import User; from realtime.tests import rows; boss = User.objects.get(username='boss');"
+    )
+    add = "[rows.entry(room, boss, f'said {number}') for number in range(131, 231)];"
+    run(chat_house.installation, f"{prune} {more} {add} room.entries.filter(number__lte=200).delete()", **PRODUCTION)
+    ash.page.context.set_offline(False)
+    ash.is_in()
+    expect(ash.messages).to_have_text([f"said {number}" for number in range(201, 231)])
+    ash.says("and on")
+    ash.sees("and on")
 
 
 def test_what_the_server_says_of_itself_is_told(seats: Seats, chat_house: House) -> None:

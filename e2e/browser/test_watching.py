@@ -46,6 +46,8 @@ for slug, visibility in (("public", "public"), ("private", "members"), ("caption
     film = rows.item(title=slug, slug=slug, visibility=visibility, kind=Kind.VIDEO)
     media = rows.media(film, pathlib.Path({path!r}).read_bytes(), duration_seconds={seconds}.0, width=320, height=180)
     told[slug] = str(media.key)
+film.body = "    a long line of code\\n"
+film.save()
 film.captions.create(language="en", label="English", text="WEBVTT\\n\\n00:00.000 --> 00:30.000\\nHello\\n")
 told["member"] = person("mara", member=True).pk
 """
@@ -279,6 +281,20 @@ def test_a_member_whose_link_expired_gets_another_and_sees_on(seat: Callable[...
     page.locator(".player-status").get_by_role("link", name="See the plans").wait_for()
 
 
+def test_a_page_whose_watch_time_is_taken_no_more_says_so(seat: Callable[..., Seat]) -> None:
+    somebody = seat("public")
+    page = somebody.page
+    other = page.context.new_page()
+    signs_in(other)  # so that the page is of nobody who is here
+    other.close()
+    page.keyboard.press("k")
+    somebody.sees(2)
+    page.keyboard.press("k")
+    expect(page.locator(".player-status")).to_contain_text("The page was opened by somebody else")
+    page.locator(".player-status").get_by_role("link", name="Reload the page").click()
+    expect(page.locator(".player-status")).to_have_text("")
+
+
 def test_keys_do_what_the_list_says_and_only_while_nothing_else_takes_them(seat: Callable[..., Seat]) -> None:
     somebody = seat("captioned")
     page = somebody.page
@@ -290,6 +306,11 @@ def test_keys_do_what_the_list_says_and_only_while_nothing_else_takes_them(seat:
     assert page.evaluate("document.querySelector('video').muted") is True
     page.keyboard.press("k")
     assert page.evaluate("document.querySelector('video').paused") is True
+
+    page.locator("pre").focus()  # in which arrows, and space, scroll
+    for key in ("m", " ", "ArrowRight"):
+        page.keyboard.press(key)
+    assert page.evaluate("(({ muted, paused }) => [muted, paused])(document.querySelector('video'))") == [True, True]
 
     page.get_by_text("Keys", exact=True).click()
     page.get_by_label("Use these keys anywhere on this page").uncheck()

@@ -113,6 +113,18 @@ def test_a_cookie_without_an_origin_proves_nothing() -> None:
     assert run(go)["you"]["id"] is None
 
 
+@pytest.mark.parametrize("other", ['consent={"a":true}', "version=2", "nonsense", "a[]=b", "é=ü"])
+def test_another_cookie_that_breaks_the_rules_hides_nobody(other: str) -> None:
+    headers = cookie(rows.member("mara"))
+    headers["cookie"] = f"{other}; {headers['cookie']}"
+
+    async def go() -> Any:
+        async with talking(MEMBERS, headers=headers) as talker:
+            return await talker.hears("hello")
+
+    assert run(go)["you"]["name"] == "mara"
+
+
 @pytest.mark.parametrize("cookies", ["sessionid=", "sessionid=nonsense", "a;b;;=c", "sessionid=\x00\x01", "é=ü"])
 def test_a_cookie_that_opens_nothing_makes_a_guest(cookies: str) -> None:
     async def go() -> Any:

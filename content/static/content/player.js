@@ -146,7 +146,7 @@ function keys(player, media, speed) {
 
 // Whether a key pressed there is meant for it: one types into it, presses it, or moves about in it.
 function takesKeys(element) {
-  return Boolean(element.closest("input, textarea, select, button, a, summary, [contenteditable], [role=region], audio, video"));
+  return Boolean(element.closest("input, textarea, select, button, a, summary, [contenteditable], [role=region], [tabindex='0'], audio, video"));
 }
 
 function captions(media) {

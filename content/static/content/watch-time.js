@@ -91,11 +91,12 @@ function watch(player, media) {
   }
 
   async function send(body) {
-    let status = 0;
+    let status = 0, detail = "";
     try {
       const headers = { "Content-Type": "application/json" };
       const answer = await fetch(player.dataset.beacons, { method: "POST", body, headers, keepalive: true });
       status = answer.status;
+      if (!answer.ok) detail = (await answer.json()).detail;
     } catch {
       // No network: `online` or patience.
     }
@@ -103,11 +104,20 @@ function watch(player, media) {
       patience = EVERY;
     } else if (status >= 400 && status < 500 && status !== 429) {
       stopped = true; // no other beacon of this page will be taken either
+      notKept(detail);
     } else {
       told = "";
       later(patience);
       patience = Math.min(patience * 2, MOST_PATIENCE);
     }
+  }
+
+  function notKept(detail) {
+    const paragraph = document.createElement("p"), again = document.createElement("a");
+    again.href = location.href;
+    again.textContent = "Reload the page";
+    paragraph.append(`Where you are in it is not kept any more. ${detail} `, again);
+    player.querySelector(".player-status").replaceChildren(paragraph);
   }
 
   function later(milliseconds) {

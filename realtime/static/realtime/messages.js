@@ -203,8 +203,9 @@ class Messages {
   }
 }
 
-// Those that are on their way, below the others.
-function drawOutbox(list, items, { tryAgain, discard }) {
+// Those that are on their way, below the others. The focus stays on the button that had it, or goes to where one writes.
+function drawOutbox(list, items, { tryAgain, discard }, writing) {
+  const held = list.contains(document.activeElement) ? document.activeElement.dataset.press : null;
   const drawn = items.filter((item) => !item.isShown).map((item) => {
     const state = make("p", "chat-state", item.problem || "sending …");
     const shown = make("li", item.problem ? "chat-entry chat-own chat-failed" : "chat-entry chat-own chat-sending");
@@ -213,11 +214,16 @@ function drawOutbox(list, items, { tryAgain, discard }) {
       state.append(
         " ",
         makeButton("Try again", "button button-plain", () => tryAgain(item.id)),
+        " ",
         makeButton("Discard", "button button-plain", () => discard(item.id)),
       );
+      for (const button of state.querySelectorAll("button")) button.dataset.press = `${button.textContent} ${item.id}`;
     }
     return shown;
   });
   list.replaceChildren(...drawn);
   list.hidden = !drawn.length;
+  if (held === null) return;
+  const again = [...list.querySelectorAll("button")].find((button) => button.dataset.press === held);
+  (again || writing).focus();
 }

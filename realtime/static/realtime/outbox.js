@@ -36,10 +36,10 @@ class Outbox {
     this.go();
   }
 
-  // What became of a message that was not stored; whether it is one of these.
+  // What became of a message that was not stored; why it is given up, if it is.
   refused({ ref, code, detail, retry_after: seconds }) {
     const item = this.items.find((one) => one.id === ref);
-    if (!item) return false;
+    if (!item) return "";
     item.isShown = false;
     item.attempts += 1;
     const isTemporary = code === "try_again" || code === "too_fast";
@@ -51,7 +51,7 @@ class Outbox {
       this.go();
     }
     this.keep();
-    return true;
+    return item.problem;
   }
 
   // An entry of one's own has come; it may be the one that is on its way, before it is acknowledged.

@@ -30,6 +30,7 @@ function room(page) {
   const asked = []; // what moderators asked for, and is not answered yet: answers come in that order
   let caughtUpAt = Infinity; // the room's last number when the line was opened: what is up to there is no news
   let slowSeconds = 0;
+  let isWhole = false; // whether the server has nothing older: what is too old is deleted there
   let loadingOlder = 0; // the timers of two questions
   let filling = 0;
   let wanted = 0; // up to where the server counts on our knowing everything
@@ -85,7 +86,7 @@ function room(page) {
       return;
     }
     isLive = true;
-    asked.length = 0;
+    forgetAsked();
     stopLoading();
     composer.most = message.most_characters;
     caughtUpAt = message.last;
@@ -99,6 +100,7 @@ function room(page) {
   }
 
   function beginAnew(last) {
+    isWhole = false;
     transcript.begin(last + 1, last);
     messages.quietly(() => messages.clear());
     showOlder();
@@ -118,7 +120,10 @@ function room(page) {
     });
     if (reading.isFollowing) {
       const first = messages.shorten(MOST_SHOWN);
-      if (first) transcript.first = first;
+      if (first) {
+        transcript.first = first;
+        isWhole = false;
+      }
     }
     showOlder();
   }
@@ -138,6 +143,7 @@ function room(page) {
   function history(message) {
     if (message.after === undefined) {
       const isAtStart = messages.items().length === 0;
+      isWhole = !message.more;
       stopLoading();
       const entries = transcript.takeOlder(message.entries);
       messages.quietly(() => reading.above(() => messages.prepend(entries)));
@@ -145,6 +151,10 @@ function room(page) {
       showOlder();
     } else {
       stopFilling();
+      if (message.entries[0]?.number > transcript.last + 1) {
+        beginAnew(caughtUpAt); // what follows the last that is known is deleted by now
+        return;
+      }
       take(message.entries);
       fillGap();
     }
@@ -180,7 +190,8 @@ function room(page) {
   function error(message) {
     if (message.ref) {
       if (message.code === "slow_mode") composer.waitFor(message.retry_after || slowSeconds);
-      outbox.refused(message);
+      const problem = outbox.refused(message);
+      if (problem) tell(`Not sent: ${problem}`);
     } else if (asked.length) {
       asked.shift();
       tell(message.detail);
@@ -202,8 +213,18 @@ function room(page) {
     else tell("Nothing was done: there is no connection. Try again when it is back.");
   }
 
+  // Whether it was done before the line went down, nobody knows.
+  function forgetAsked() {
+    if (asked.length) tell("The connection was lost before there was an answer: look whether it was done, or do it again.");
+    asked.length = 0;
+  }
+
+  function hasOlder() {
+    return transcript.first > 1 && !isWhole;
+  }
+
   function loadOlder() {
-    if (loadingOlder || transcript.first <= 1) return;
+    if (loadingOlder || !hasOlder()) return;
     if (!line.send({ type: "history", before: transcript.first, limit: AT_ONCE })) return;
     loadingOlder = setTimeout(stopLoading, ANSWER_WITHIN);
     showOlder();
@@ -221,12 +242,12 @@ function room(page) {
     drawOutbox(outboxList, outbox?.items || [], {
       tryAgain: (id) => outbox.tryAgain(id),
       discard: (id) => outbox.discard(id),
-    });
+    }, page.querySelector("#chat-text"));
     if (reading.isFollowing) reading.toEnd();
   }
 
   function showOlder() {
-    older.hidden = transcript.first <= 1;
+    older.hidden = !hasOlder();
     older.setAttribute("aria-disabled", String(Boolean(loadingOlder)));
     beginning.hidden = !older.hidden;
   }
@@ -246,6 +267,7 @@ function room(page) {
   function ended(code, reason) {
     const [words, way] = ENDS[reason] || ENDS[code] || ["The site has closed the connection.", "again"];
     say(words, goOn(way));
+    forgetAsked();
     if (me !== null) {
       outbox.fail("It was not sent.");
       composer.end("You are not in the room.");
