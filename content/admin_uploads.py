@@ -48,7 +48,7 @@ def answers_problems(view: View) -> View:
             body = problem_body(problem.status, detail=problem.detail, **more)
             if isinstance(problem, uploads.OutOfStep):
                 body["offset"] = problem.offset
-            return JsonResponse(body, status=problem.status, content_type=CONTENT_TYPE)
+            return JsonResponse(body, status=problem.status, content_type=CONTENT_TYPE, headers=problem.headers)
 
     return answer
 

@@ -13,6 +13,13 @@ class Refused(Problem):
     """The library does not take this file; `detail` says why, for who wants to put it in."""
 
 
+class NotExamined(Problem):
+    """This machine had no time or memory to look at the file, which may be a good one (503)."""
+
+    status = 503
+    headers = {"Retry-After": "10"}
+
+
 @dataclass(frozen=True, slots=True)
 class Inspected:
     """What a file is, as its content says."""

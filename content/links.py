@@ -31,8 +31,9 @@ SIGNED = re.compile(r"([0-9a-f]{32})-([0-9]{1,19})-([0-9]{1,12})", re.ASCII)
 def address_of(file: MediaFile, user: Any) -> str:
     """The address by which `user` gets `file`, without scheme and host.
 
-    A public file's is the same for everybody, and for good. A members' file's is good for its user alone, and no longer
-    than LIBRARY_LINK; asked for again soon after, it is the same, so that browsers find what they have kept.
+    A public file's is the same for everybody, and for good; so is a picture's, which browsers may ask for long after
+    the page was made. A members' recording's is good for its user alone, and no longer than LIBRARY_LINK; asked for
+    again soon after, it is the same, so that browsers find what they have kept.
     """
     address = reverse("content_media", args=[file.key])
     if is_plain(file) or not isinstance(user, User):
@@ -48,9 +49,12 @@ def seconds_left(address: str) -> int | None:
 
 
 def is_plain(file: MediaFile) -> bool:
-    """Whether its address carries no signature: it is for everybody, or shown in the preview of staff alone."""
+    """Whether its address carries no signature: it is for everybody, a picture, or shown in the preview of staff alone.
+
+    Who may have it is asked at each request whatever its address.
+    """
     item = file.item
-    return item is None or item.is_public or file.role == Role.POSTER or access.refusal(item, None) == "not_published"
+    return item is None or item.is_public or file.role != Role.MAIN or access.refusal(item, None) == "not_published"
 
 
 def refusal(file: MediaFile, user: Any) -> Refusal | None:

@@ -57,6 +57,8 @@ def _read(path: Path) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large() from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
+        if getattr(error, "errno", None):  # the disk's fault, not the picture's
+            raise
         raise Refused(
             "This picture cannot be read: it was damaged or cut off, or is something else in disguise."
         ) from (error)

@@ -9,16 +9,18 @@ import math
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .formats import Container, Inspected, Refused
+from .formats import Container, Inspected, NotExamined, Refused
 from .models import FileKind
 
-SECONDS = 20
+SECONDS = 20  # of a processor, which no good file takes
+PATIENCE_SECONDS = 50  # on the clock, which is a busy machine's fault; nginx waits for 60
 MEMORY_BYTES = 2 * 2**30  # of address space, most of it libraries
 OUTPUT_BYTES = 2**20
 MOST_STREAMS = 32
@@ -76,15 +78,19 @@ def _ask(path: Path, container: Container) -> dict[str, Any]:
         )
         try:
             _bound(process.pid)
-            status = process.wait(SECONDS)
+            status = process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
-            raise Refused(f"This {container.name} file could not be read in {SECONDS} seconds.") from None
+            status = -signal.SIGKILL
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
         output.seek(0)
         text = output.read(OUTPUT_BYTES)
+    if status == -signal.SIGKILL:  # by us, or by the kernel, which had no memory left
+        raise NotExamined("This machine has too much to do to look at the file. It is kept as it is: try again later.")
+    if status == -signal.SIGXCPU:
+        raise Refused(f"This {container.name} file could not be read in {SECONDS} seconds.")
     try:
         told = json.loads(text) if status == 0 else None
     except ValueError:
@@ -104,12 +110,12 @@ def _bound(pid: int) -> None:
     with suppress(ProcessLookupError):
         for what, most in (
             (resource.RLIMIT_AS, MEMORY_BYTES),
-            (resource.RLIMIT_CPU, SECONDS),
             (resource.RLIMIT_FSIZE, OUTPUT_BYTES),
             (resource.RLIMIT_NOFILE, 64),
             (resource.RLIMIT_CORE, 0),
         ):
             resource.prlimit(pid, what, (most, most))
+        resource.prlimit(pid, resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))  # SIGXCPU, and only then SIGKILL
         os.setpriority(os.PRIO_PROCESS, pid, 10)
 
 

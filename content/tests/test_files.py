@@ -13,6 +13,7 @@ import pytest
 from django.core.files.storage import InMemoryStorage, storages
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from PIL import Image
 
 from accounts.models import User
 from content import files, uploads
@@ -162,6 +163,20 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     monkeypatch.undo()
     assert (stored(library), MediaFile.objects.count()) == ([], 0)
     assert source.read_bytes() == samples.FILM
+
+
+def test_a_disk_that_is_full_when_a_picture_is_written_anew_is_no_fault_of_the_picture(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = samples.put(tmp_path, PICTURE)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(NoRoom, match="no room left"):
+        keep(source, original_name="moon.png", role=Role.ILLUSTRATION, move=True)
+    assert (stored(library), source.read_bytes()) == ([], PICTURE)
 
 
 def test_what_is_kept_stays_so_where_no_descriptor_is_left_to_tidy_up_with(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from content import files, inspection, pictures, probing
-from content.formats import FLAC, MP3, MP4, OGG, WAV, WEBM, Container
+from content.formats import FLAC, MP3, MP4, OGG, WAV, WEBM, Container, NotExamined
 from content.inspection import Inspected, Refused
 from content.models import FileKind
 from content.tests import samples
@@ -252,18 +252,31 @@ def test_a_matroska_that_names_other_files_is_read_by_itself(tmp_path: Path) -> 
     assert inspected(tmp_path, content).content_type == "video/webm"
 
 
-@pytest.mark.parametrize("error", ["hangs", "floods", "dies"])
-def test_an_ffprobe_that_misbehaves_is_ended_and_the_file_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
-) -> None:
-    script = {"hangs": "sleep 600", "floods": "yes", "dies": "kill -SEGV $$"}[error]
+def _misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     probe = tmp_path / "bin" / "ffprobe"
     probe.parent.mkdir()
-    probe.write_text(f"#!/bin/sh\nexec {script}\n" if error != "dies" else f"#!/bin/sh\n{script}\n")
+    probe.write_text(f"#!/bin/sh\n{script}\n")
     probe.chmod(0o755)
     monkeypatch.setenv("PATH", f"{probe.parent}:{os.environ['PATH']}")
     monkeypatch.setattr(probing, "SECONDS", 1)
+
+
+@pytest.mark.parametrize("script", ["exec yes", "kill -SEGV $$", "while :; do :; done"])
+def test_an_ffprobe_that_misbehaves_is_ended_and_the_file_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    _misbehaving(tmp_path, monkeypatch, script)
     assert refusal(tmp_path, samples.FILM)
+
+
+@pytest.mark.parametrize("script", ["exec sleep 600", "kill -KILL $$"])
+def test_a_machine_that_could_not_look_at_the_file_does_not_call_it_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    _misbehaving(tmp_path, monkeypatch, script)
+    monkeypatch.setattr(probing, "PATIENCE_SECONDS", 1)
+    with pytest.raises(NotExamined, match="try again"):
+        inspected(tmp_path, samples.FILM)
 
 
 def test_a_picture_is_kept_without_what_its_camera_and_its_sender_hid_in_it(tmp_path: Path) -> None:

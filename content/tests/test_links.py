@@ -218,6 +218,18 @@ def test_of_a_members_item_everybody_sees_the_poster_alone(stranger: Reader, rol
     assert stranger.ask(links.address_of(file, AnonymousUser())).status == status
 
 
+def test_a_picture_in_a_members_text_has_an_address_for_good_and_is_for_members_alone(
+    asgi: AsgiClient, reader: Reader, stranger: Reader, member: User
+) -> None:
+    file = rows.media(rows.members_item(), SECRET, role=Role.ILLUSTRATION)
+    address = links.address_of(file, member)
+    answer = reader.ask(address)
+
+    assert address == f"/watch/media/{file.key}/"
+    assert (answer.status, answer.body, answer.headers["cache-control"]) == (200, SECRET, "private, no-cache")
+    assert (stranger.ask(address).status, signed_in(asgi, another()).ask(address).status) == (403, 403)
+
+
 @pytest.mark.parametrize("role", [Role.MAIN, Role.POSTER, Role.ILLUSTRATION])
 @pytest.mark.parametrize("published_at", [None, timezone.now() + timedelta(days=1)])
 def test_a_file_of_what_is_not_published_is_not_there(

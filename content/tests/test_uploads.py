@@ -15,7 +15,8 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from content import files, uploads
+from content import files, inspection, uploads
+from content.formats import NotExamined
 from content.inspection import Refused
 from content.models import Item, Kind, MediaFile, Role, Upload
 from content.tests import rows, samples
@@ -374,6 +375,23 @@ def test_whoever_did_not_hear_that_it_is_finished_is_told_that_all_is_there(admi
     assert admin.post(upload["finish"]).json() == done
     MediaFile.objects.get().delete()
     assert admin.get(upload["url"]).status_code == 404
+
+
+def test_an_upload_that_could_not_be_looked_at_is_kept_and_finished_later(
+    library: Path, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: Any) -> None:
+        raise NotExamined("Too much to do: try again later.")
+
+    upload = admin.post(START, {"name": "Evening.mp4", "size": len(FILM), "role": "main"}).json()
+    patch(admin, upload["url"], 0, FILM)
+    with monkeypatch.context() as patched:
+        patched.setattr(inspection, "inspect", busy)
+        answer = admin.post(upload["finish"])
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    assert admin.get(upload["url"]).json()["offset"] == len(FILM)
+    assert admin.post(upload["finish"]).status_code == 200
+    assert stored(library) == [MediaFile.objects.get().name]
 
 
 def test_a_chunk_out_of_step_is_a_conflict_with_the_right_offset(admin: Client, staff: User) -> None:
