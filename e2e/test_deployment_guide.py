@@ -17,7 +17,11 @@ from e2e.servers import ROOT
 pytestmark = pytest.mark.once
 
 TEXT = GUIDE.read_text()
-MADE_THERE = ("deploy/prometheus/targets/site.yml", "deploy/kubernetes/overlays/example/secret.env")
+MADE_THERE = (
+    "deploy/prometheus/targets/site.yml",
+    "deploy/prometheus/certificates/site.yml",
+    "deploy/kubernetes/overlays/example/secret.env",
+)
 
 
 def _named(block: Block) -> str:

@@ -90,7 +90,7 @@ def new_file(path: Path) -> Iterator[Sink]:
 
 def _remove_unless_held(partial: Path) -> None:
     """Delete what a run that was killed has left; another installation's run, which goes on, holds its own."""
-    with partial.open("rb") as file, suppress(BlockingIOError):
+    with suppress(BlockingIOError, FileNotFoundError), partial.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         partial.unlink()
 

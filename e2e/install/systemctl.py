@@ -71,6 +71,7 @@ def _debian(name: str) -> dict[str, list[str]] | None:
     version = max((path.name for path in Path("/etc/postgresql").glob("*")), default="")
     redis = "runuser -u redis -- redis-server /etc/redis/redis.conf --daemonize yes --pidfile /run/redis/redis.pid"
     prepare = "mkdir -p /run/redis && chown redis /run/redis"
+    blackbox = ". /etc/default/prometheus-blackbox-exporter; exec setsid -f prometheus-blackbox-exporter $ARGS"
     commands = {
         "postgresql": {"restart": ["pg_ctlcluster", "--skip-systemctl-redirect", version, "main", "restart"]},
         "redis-server": {
@@ -83,6 +84,7 @@ def _debian(name: str) -> dict[str, list[str]] | None:
         "prometheus": {},
         "prometheus-alertmanager": {},
         "prometheus-node-exporter": {},
+        "prometheus-blackbox-exporter": {"restart": ["sh", "-c", f"{blackbox} >/dev/null 2>&1"]},
     }
     return commands.get(name.removesuffix(".service"))
 
