@@ -14,7 +14,7 @@ from e2e.servers import PRODUCTION, Installation, Server, wait_for
 pytestmark = pytest.mark.needs("postgresql")
 
 PASSWORD = "a long enough phrase"
-AT_ONCE = 2  # seconds in which the operator's endpoints answer, whatever the database does
+AT_ONCE = 3  # seconds in which the operator's endpoints answer, whatever the database does
 
 
 @pytest.fixture(scope="module")
