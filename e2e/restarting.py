@@ -149,10 +149,14 @@ class Load:
             (self._read, readers), (self._deploy, deployers), (self._join, joiners),
         ]  # fmt: skip
         for ask, number in kinds:
-            self._threads += [threading.Thread(target=self._repeat, args=[ask]) for _ in range(number)]
-        self._threads += [threading.Thread(target=self._watch) for _ in range(watchers)]
+            self._threads += [threading.Thread(target=self._repeat, args=[ask], daemon=True) for _ in range(number)]
+        self._threads += [threading.Thread(target=self._watch, daemon=True) for _ in range(watchers)]
         for thread in self._threads:
             thread.start()
+
+    def give_up(self) -> None:
+        """Have nobody ask for anything more, whatever became of it."""
+        self._is_over.set()
 
     def end(self) -> None:
         """Let everybody finish what they ask for."""

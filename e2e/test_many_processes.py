@@ -120,7 +120,7 @@ class Site:
 
     def scraped(self, name: str, *labels: str) -> Counter[tuple[str, ...]]:
         """The same as Prometheus has it."""
-        promql = f"sum by ({', '.join(labels)}) (last_over_time({name}[1m]))"  # a busy machine may miss a scrape
+        promql = f"sum by ({', '.join(labels)}) (last_over_time({name}[10s]))"  # a busy machine may miss a scrape
         result = self.prometheus.json("/api/v1/query", query=promql)["data"]["result"]
         return +Counter(
             {tuple(row["metric"].get(label, "") for label in labels): int(float(row["value"][1])) for row in result}

@@ -81,7 +81,9 @@ for number in range({ROOMS}):
         proxy = stack.enter_context(nginx(directory, servers))
         monitor = stack.enter_context(prometheus(tmp_path_factory.mktemp("prometheus"), *servers, every="2s"))
         wait_for(lambda: query(monitor, "sum(up)") == PROCESSES, "each process was scraped")
-        yield Site(installation, found, proxy, directory, monitor, Load(proxy.port, film, token), tokens)
+        load = Load(proxy.port, film, token)
+        stack.callback(load.give_up)
+        yield Site(installation, found, proxy, directory, monitor, load, tokens)
 
 
 def test_nobody_notices_that_each_process_is_restarted_in_turn(site: Site) -> None:

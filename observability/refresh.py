@@ -31,6 +31,8 @@ SETTLING = timedelta(seconds=60)
 # However quiet the tables, nothing stays unchecked longer (rows deleted by hand leave no younger `updated_at`).
 AT_LEAST_EVERY = timedelta(minutes=5)
 AFTER_FAILURE = timedelta(seconds=60)
+# However often it is asked for meanwhile: then the process does what else is due, and whoever is next goes on.
+MOST_ROUNDS = 3
 
 
 def refresh(*, force: bool = False) -> bool:
@@ -90,7 +92,7 @@ class Refresher:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._asked = False
-        self._is_stopping = False
+        self.is_stopping = False
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -106,7 +108,7 @@ class Refresher:
         self._wake.set()
 
     def stop(self, deadline: float) -> bool:
-        """End the thread once it has done what it is at, and what is due at each tick once more.
+        """End the thread once the fact that it is at is done, and what is due at each tick once more.
 
         Args:
             deadline: how long to wait for that, by time.monotonic.
@@ -114,7 +116,7 @@ class Refresher:
         Returns:
             Whether it has ended.
         """
-        self._is_stopping = True
+        self.is_stopping = True
         self._wake.set()
         return has_ended(self._thread, deadline)
 
@@ -125,7 +127,7 @@ class Refresher:
             asked, self._asked = self._asked, False
             self._wake.clear()
             try:
-                if self._is_stopping:
+                if self.is_stopping:
                     tick()
                     return
                 if not counted_migrations:
@@ -140,7 +142,7 @@ class Refresher:
                 failing = True
             finally:
                 close_old_connections()
-            if not self._is_stopping:
+            if not self.is_stopping:
                 self._wake.wait(settings.FACTS_INTERVAL_SECONDS / 2)
 
 
@@ -176,20 +178,24 @@ def _interval() -> timedelta:
 
 def _run(*, force: bool) -> None:
     row = FactRefresh.objects.filter(pk=1)
+    is_done = False
     try:
-        while True:
+        for _ in range(MOST_ROUNDS):
             asked = row.values_list("requested", flat=True).first() or 0
             stored = FactSample.objects.in_bulk()
             for fact in list(FACTS.values()):
+                if refresher.is_stopping:
+                    return
                 row.update(lease_until=timezone.now() + _lease())
                 _refresh_one(fact, stored.get(fact.name), force=force)
             FactSample.objects.exclude(fact__in=FACTS).delete()
             # Whoever asked while we were at it may have changed what we had already read.
             if row.filter(requested=asked).update(requested=0):
+                is_done = True
                 return
     finally:
         now = timezone.now()
-        row.update(lease_until=now, due_at=now + _interval())
+        row.update(lease_until=now, due_at=now + _interval() if is_done else now)
 
 
 def _refresh_one(fact: Fact, stored: FactSample | None, *, force: bool) -> None:

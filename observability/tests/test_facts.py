@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
 from bambisleep.tests.client import AsgiClient
@@ -125,6 +126,38 @@ def test_it_waits_until_it_is_due(only: Any) -> None:
     only(sound)
     assert refresh.refresh()
     assert not refresh.refresh_if_due()
+
+
+def test_asked_again_and_again_it_lets_the_process_do_what_else_is_due(only: Any) -> None:
+    rounds: list[int] = []
+
+    def asked_for_by_others() -> Iterator[Sample]:
+        rounds.append(1)
+        FactRefresh.objects.update(requested=F("requested") + 1)
+        yield Sample("y", (), len(rounds))
+
+    only(asked_for_by_others, windowed=True)
+    assert refresh.refresh()
+    assert len(rounds) == refresh.MOST_ROUNDS
+    assert refresh.refresh_if_due(), "whoever looks next goes on at once"
+
+
+def test_a_process_that_stops_hands_over_after_the_fact_it_is_at(only: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def one() -> Iterator[Sample]:
+        monkeypatch.setattr(refresh.refresher, "is_stopping", True)
+        yield Sample("y", (), 1)
+
+    def other() -> Iterator[Sample]:
+        yield Sample("z", (), 1)
+
+    only(one, other)
+    assert refresh.refresh()
+    assert value("one") == [["y", [], 1]]
+    assert not FactSample.objects.filter(fact="other").exists()
+    monkeypatch.undo()
+    only(other)
+    assert refresh.refresh_if_due(), "no lease and no interval holds up the next one"
+    assert value("other") == [["z", [], 1]]
 
 
 @pytest.mark.django_db(transaction=True)
