@@ -3,6 +3,7 @@
 The run in which all is well takes minutes, and has a file of its own.
 """
 
+import importlib
 import json
 import os
 import re
@@ -438,3 +439,26 @@ def _checkout(directory: Path) -> Path:
     for name in ("docker-compose.monitoring.yml", "loadtest.js"):
         shutil.copy(ROOT / name, here / name)
     return here
+
+
+def test_what_is_scraped_every_few_minutes_alone_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(DEPLOY / "monitoring"))
+    scraping = importlib.import_module("validation.scraping")
+    report = importlib.import_module("validation.report").Report()
+    certificate = {
+        "labels": {"job": "certificate"},
+        "scrapeUrl": "http://localhost:9115/probe",
+        "scrapeInterval": "5m",
+        "health": "unknown",
+        "lastError": "",
+    }
+
+    assert not scraping._are_awaited([certificate])
+    assert scraping._are_awaited([certificate, {**certificate, "labels": {"job": "node"}}])
+    scraping._check_target(certificate, report)
+    scraping._check_target({**certificate, "health": "down", "lastError": "refused"}, report)
+    said = capsys.readouterr().out
+    assert "– certificate: http://localhost:9115/probe was not asked yet; it is every 5m" in said
+    assert "✗ certificate: http://localhost:9115/probe is down: refused" in said

@@ -17,11 +17,9 @@ TELL_BOTH = "Set METRICS_TOKEN in .env to what the site has, and start the monit
 def check(settings: Settings, report: Report) -> None:
     """Every target is up; /metrics and /dora answer."""
     targets = _targets(settings.prometheus)
-    if any(target["health"] == "unknown" for target in targets):
+    if _are_awaited(targets):
         report.waited("Prometheus has not scraped everything yet")
-        wait(
-            lambda: all(target["health"] != "unknown" for target in _targets(settings.prometheus)), FIRST_SCRAPE_SECONDS
-        )
+        wait(lambda: not _are_awaited(_targets(settings.prometheus)), FIRST_SCRAPE_SECONDS)
         targets = _targets(settings.prometheus)
     for target in targets:
         _check_target(target, report)
@@ -39,10 +37,17 @@ def _targets(base: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda target: (target["labels"].get("job", ""), target["scrapeUrl"]))
 
 
+def _are_awaited(targets: list[dict[str, Any]]) -> bool:
+    """Whether one of them will soon be scraped for the first time; others, such as certificates, may take minutes."""
+    return any(target["health"] == "unknown" and target["labels"].get("job") in JOBS for target in targets)
+
+
 def _check_target(target: dict[str, Any], report: Report) -> None:
     job, url, error = target["labels"].get("job", "?"), target["scrapeUrl"], target["lastError"]
     if target["health"] == "up":
         report.passed(f"{job}: {url} is up")
+    elif target["health"] == "unknown" and job not in JOBS:
+        report.noted(f"{job}: {url} was not asked yet; it is every {target.get('scrapeInterval', 'few minutes')}")
     elif job == "bambisleep":
         advice = (
             TELL_BOTH if "401" in error else "See that the site runs (`make run`), and that Prometheus can reach it."
