@@ -82,6 +82,7 @@ def keep(
 
     Raises:
         Refused: it is nothing that the library takes, or not in this role.
+        formats.NotExamined: this machine came to no answer.
         NoRoom: the disk is full. Nothing is left behind.
     """
     prepared = prepare(source, original_name=original_name, item=item, role=role, move=move, progress=progress)

@@ -34,6 +34,7 @@ def inspect(path: Path) -> Inspected:
 
     Raises:
         Refused: it is nothing that the library takes.
+        NotExamined: this machine came to no answer.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):

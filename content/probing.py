@@ -41,6 +41,7 @@ def probe(path: Path, container: Container) -> Inspected:
 
     Raises:
         Refused: it cannot be read as that container, holds neither sound nor film, or what browsers do not play.
+        NotExamined: this machine came to no answer.
     """
     told = _ask(path, container)
     streams = [stream for stream in told.get("streams", []) if isinstance(stream, dict)]

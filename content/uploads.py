@@ -133,7 +133,7 @@ def finish(pk: uuid.UUID, *, by: User) -> MediaFile:
     """Take a file that has arrived into the library; asked again, it says the same.
 
     Raises:
-        NoSuchUpload, OutOfStep, Busy, files.NoRoom: the upload stays as it is.
+        NoSuchUpload, OutOfStep, Busy, files.NoRoom, formats.NotExamined: the upload stays as it is.
         Refused: it is nothing that the library takes. The upload is gone.
     """
     if (done := finished(pk, by=by)) is not None:

@@ -3,7 +3,6 @@
 The run in which all is well takes minutes, and has a file of its own.
 """
 
-import importlib
 import json
 import os
 import re
@@ -355,6 +354,31 @@ def test_variables_of_dashboards_are_all_filled_in(monkeypatch: pytest.MonkeyPat
             assert "$" not in query.expression, f"{path.name}, {query.place}: {query.expression}"
 
 
+def test_what_is_scraped_every_few_minutes_alone_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(DEPLOY / "monitoring"))
+    from validation import scraping
+    from validation.report import Report
+
+    report = Report()
+    certificate = {
+        "labels": {"job": "certificate"},
+        "scrapeUrl": "http://localhost:9115/probe",
+        "scrapeInterval": "5m",
+        "health": "unknown",
+        "lastError": "",
+    }
+
+    assert not scraping._are_awaited([certificate])
+    assert scraping._are_awaited([certificate, {**certificate, "labels": {"job": "node"}}])
+    scraping._check_target(certificate, report)
+    scraping._check_target({**certificate, "health": "down", "lastError": "refused"}, report)
+    said = capsys.readouterr().out
+    assert "– certificate: http://localhost:9115/probe was not asked yet; it is every 5m" in said
+    assert "✗ certificate: http://localhost:9115/probe is down: refused" in said
+
+
 @contextmanager
 def _impatient(directory: Path, site: Server, installation: Installation, **settings: str) -> Iterator[Monitoring]:
     """A stack that looks each second and waits for nothing; what fires goes on for as long as it always does."""
@@ -439,26 +463,3 @@ def _checkout(directory: Path) -> Path:
     for name in ("docker-compose.monitoring.yml", "loadtest.js"):
         shutil.copy(ROOT / name, here / name)
     return here
-
-
-def test_what_is_scraped_every_few_minutes_alone_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.syspath_prepend(str(DEPLOY / "monitoring"))
-    scraping = importlib.import_module("validation.scraping")
-    report = importlib.import_module("validation.report").Report()
-    certificate = {
-        "labels": {"job": "certificate"},
-        "scrapeUrl": "http://localhost:9115/probe",
-        "scrapeInterval": "5m",
-        "health": "unknown",
-        "lastError": "",
-    }
-
-    assert not scraping._are_awaited([certificate])
-    assert scraping._are_awaited([certificate, {**certificate, "labels": {"job": "node"}}])
-    scraping._check_target(certificate, report)
-    scraping._check_target({**certificate, "health": "down", "lastError": "refused"}, report)
-    said = capsys.readouterr().out
-    assert "– certificate: http://localhost:9115/probe was not asked yet; it is every 5m" in said
-    assert "✗ certificate: http://localhost:9115/probe is down: refused" in said

@@ -73,7 +73,8 @@ def new_file(path: Path) -> Iterator[Sink]:
         for left in path.parent.glob(f"bambisleep-*{PARTIAL}"):
             _remove_unless_held(left)
         descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system that knows no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
             with os.fdopen(descriptor, "w+b") as file:
                 sink = Sink(file)
@@ -90,7 +91,7 @@ def new_file(path: Path) -> Iterator[Sink]:
 
 def _remove_unless_held(partial: Path) -> None:
     """Delete what a run that was killed has left; another installation's run, which goes on, holds its own."""
-    with suppress(BlockingIOError, FileNotFoundError), partial.open("rb") as file:
+    with suppress(OSError), partial.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         partial.unlink()
 

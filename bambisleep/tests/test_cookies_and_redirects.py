@@ -33,8 +33,9 @@ print(GuardedCookie.cookie_name, settings.STRICT_TRANSPORT_SECURITY)
 """
 
 
-def test_in_production_every_cookie_is_of_this_host_alone_and_of_tls(tmp_path: Path) -> None:
-    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), **PRODUCTION}
+def _told(tmp_path: Path, **settings: str) -> list[str]:
+    """What a site in production tells of its cookies and of TLS."""
+    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), **PRODUCTION, **settings}
     (tmp_path / "static").mkdir()
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
@@ -46,12 +47,21 @@ def test_in_production_every_cookie_is_of_this_host_alone_and_of_tls(tmp_path: P
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    csrf, session, rest = done.stdout.strip().splitlines()[-3:]
+    return done.stdout.strip().splitlines()[-3:]
+
+
+def test_in_production_every_cookie_is_of_this_host_alone_and_of_tls(tmp_path: Path) -> None:
+    csrf, session, rest = _told(tmp_path)
     assert csrf.startswith("__Host-csrftoken=")
     assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(csrf.split("; "))
     assert "Domain" not in csrf
     assert session == "__Host-sessionid True True"
     assert rest == "__Host-messages max-age=31536000; includeSubDomains"
+
+
+def test_hosts_below_it_and_browsers_lists_are_for_the_owner_of_the_domain_to_decide(tmp_path: Path) -> None:
+    *_, rest = _told(tmp_path, HSTS_SECONDS="600", HSTS_SUBDOMAINS="false", HSTS_PRELOAD="true")
+    assert rest == "__Host-messages max-age=600; preload"
 
 
 @pytest.mark.django_db

@@ -104,20 +104,13 @@ function watch(player, media) {
       patience = EVERY;
     } else if (status >= 400 && status < 500 && status !== 429) {
       stopped = true; // no other beacon of this page will be taken either
-      notKept(detail);
+      const say = speaker(player.querySelector(".player-status")); // of player.js, as `link` is
+      say(`Where you are in it is not kept any more. ${detail}`, link("Reload the page", location.href));
     } else {
       told = "";
       later(patience);
       patience = Math.min(patience * 2, MOST_PATIENCE);
     }
-  }
-
-  function notKept(detail) {
-    const paragraph = document.createElement("p"), again = document.createElement("a");
-    again.href = location.href;
-    again.textContent = "Reload the page";
-    paragraph.append(`Where you are in it is not kept any more. ${detail} `, again);
-    player.querySelector(".player-status").replaceChildren(paragraph);
   }
 
   function later(milliseconds) {

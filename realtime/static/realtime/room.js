@@ -143,7 +143,7 @@ function room(page) {
   function history(message) {
     if (message.after === undefined) {
       const isAtStart = messages.items().length === 0;
-      isWhole = !message.more;
+      if (message.before === transcript.first) isWhole = !message.more;
       stopLoading();
       const entries = transcript.takeOlder(message.entries);
       messages.quietly(() => reading.above(() => messages.prepend(entries)));
