@@ -468,6 +468,73 @@ def test_a_run_that_is_told_to_stop_leaves_nothing_but_what_was_there(site: Inst
     assert [*library.glob(".backup-*"), *site.data_dir.glob(".backup-*"), *tmp_path.iterdir()] == []
 
 
+# `manage.py restore` to which something happens in the moment in which the database is the archive's.
+IN_THE_MOMENT = """
+import os, signal, sys
+from django.core.management import execute_from_command_line
+import django
+django.setup()
+import psycopg
+from bambisleep.backups import postgresql, sqlite
+for kind in (postgresql.Loaded, sqlite.Loaded):
+    def keep(self, keep=kind.keep):
+        keep(self)
+        happens()
+    kind.keep = keep
+def happens():
+    %s
+execute_from_command_line(["manage.py", "restore", *sys.argv[1:]])
+"""
+
+# The files that rows name, and those of them that are there.
+FILES = """
+import json
+from pathlib import Path
+from django.conf import settings
+from content.models import MediaFile
+names = sorted(MediaFile.objects.values_list("name", flat=True))
+print(json.dumps([names, [name for name in names if (Path(settings.LIBRARY_DIR) / name).exists()]]))
+"""
+
+
+def restore_when(happens: str, other: Installation, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it, as `manage` does."""
+    return subprocess.run(
+        [sys.executable, "-c", IN_THE_MOMENT % happens, *arguments],
+        env=other.environment(DJANGO_SETTINGS_MODULE="bambisleep.settings", **PRODUCTION),
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("stop", ["SIGINT", "SIGTERM"])
+def test_who_stops_it_in_the_last_moment_has_database_and_files_and_is_told_what_lacks(
+    stop: str, site: Installation, other: Installation, tmp_path: Path
+) -> None:
+    archive = tmp_path / "site.tar"
+    done(manage(site, "backup", "--to", str(archive)))
+    stopped = restore_when(f"signal.raise_signal(signal.{stop})", other, str(archive))
+    assert "Database and files are back, but what follows was interrupted" in refusal(stopped)
+    named, there = script(other, FILES)
+    assert len(named) >= 3
+    assert named == there
+    done(manage(other, "restore", str(archive), "--replace", "--noinput"))
+    assert script(other, FILES) == [named, named]
+
+
+def test_a_database_that_goes_away_while_it_commits_costs_no_file(
+    site: Installation, other: Installation, tmp_path: Path
+) -> None:
+    archive = tmp_path / "site.tar"
+    done(manage(site, "backup", "--to", str(archive)))
+    away = restore_when(
+        "from bambisleep.backups.errors import InDoubt; raise InDoubt('Who knows?')", other, str(archive)
+    )
+    assert "Who knows?" in refusal(away)
+    named, there = script(other, FILES)
+    assert len(named) >= 3
+    assert named == there
+
+
 @pytest.mark.once
 def test_a_file_that_is_gone_or_rotten_is_told_and_keeps_no_other_out(
     site: Installation, other: Installation, tmp_path: Path

@@ -39,13 +39,20 @@ class Moment(Protocol):
 
 
 class Loaded(Protocol):
-    """What came back, not yet in effect."""
+    """What came back; in effect once it was told `keep`, and gone if it was not."""
 
     def rows(self, query: str) -> list[Row]:
         """What it answers."""
 
     def tables(self) -> dict[str, int]:
         """How many rows each table has."""
+
+    def keep(self) -> None:
+        """Put it in place of what is in the database, for good.
+
+        Raises:
+            InDoubt: the database went away meanwhile; any other error says that it is as it was.
+        """
 
 
 def moment() -> AbstractContextManager[Moment]:
@@ -54,9 +61,15 @@ def moment() -> AbstractContextManager[Moment]:
 
 
 def loaded(dump: Path) -> AbstractContextManager[Loaded]:
-    """The dump in that file, in place of everything in the database, as soon as the block ends without an error."""
+    """The dump in that file, to be put in place of everything in the database."""
     connection.close()
     return postgresql.loaded(dump) if connection.vendor == "postgresql" else sqlite.loaded(dump)
+
+
+def analyze() -> None:
+    """Have the planner know what is in the tables, where it does not look by itself at once."""
+    if connection.vendor == "postgresql":
+        postgresql.analyze()
 
 
 def filled_tables() -> list[str]:

@@ -9,6 +9,10 @@ class BackupError(Exception):
     """No backup was made, or nothing was restored; the text says why, and what to do."""
 
 
+class InDoubt(BackupError):
+    """The database went away while it was asked to commit: nobody knows whether it did."""
+
+
 class Damaged(BackupError):
     """The archive is not, byte for byte, what was written."""
 

@@ -96,7 +96,7 @@ def expect_usable(manifest: Manifest) -> None:
     if manifest.library.place == "bucket" and not has_bucket:
         raise BackupError(
             f"The library's files were in the bucket {manifest.library.bucket!r} and are not in the archive: set "
-            "LIBRARY_BUCKET to it, or to a copy of it."
+            "LIBRARY_BUCKET to a copy of it, or to the bucket itself where no other installation uses it any more."
         )
     if manifest.library.place == "directory" and has_bucket:
         raise BackupError(

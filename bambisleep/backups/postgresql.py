@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 import psycopg
-from django.db import connection
+from django.db import DatabaseError, connection
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from .errors import BackupError
+from .errors import BackupError, InDoubt
 
 PIECE_BYTES = 8 * 2**20
 COPY_BYTES = 2**18
@@ -111,6 +111,21 @@ class Moment(Session):
                 yield f"database/dump.{number:06}", len(piece), io.BytesIO(piece)
 
 
+class Loaded(Session):
+    """What came back, in a transaction that is not over."""
+
+    def keep(self) -> None:
+        """Commit."""
+        try:
+            self.database.commit()
+        except psycopg.OperationalError as error:
+            said = str(error).strip().splitlines()[0]
+            raise InDoubt(
+                f"PostgreSQL went away while it was asked to commit ({said}): the database is the archive's or the one "
+                "of before, and the files of both are there. Run the same command again, with --replace."
+            ) from None
+
+
 @contextmanager
 def moment() -> Iterator[Moment]:
     """The database as it is now."""
@@ -121,10 +136,10 @@ def moment() -> Iterator[Moment]:
 
 
 @contextmanager
-def loaded(dump: Path) -> Iterator[Session]:
-    """The dump in place of everything in the schema, in a transaction that the end of the block commits."""
+def loaded(dump: Path) -> Iterator[Loaded]:
+    """The dump in place of everything in the schema, in a transaction that is rolled back unless it is kept."""
     with _connected() as database:
-        session = Session(database)
+        session = Loaded(database)
         database.execute("SET LOCAL lock_timeout = '15s'")
         try:
             database.execute(DROP)
@@ -139,10 +154,12 @@ def loaded(dump: Path) -> Iterator[Session]:
         path = sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(session.schema))
         database.execute(path)
         yield session
-        database.commit()
-        database.autocommit = True
-        with suppress(psycopg.Error):  # for the planner; autovacuum would come to it
-            database.execute("ANALYZE")
+
+
+def analyze() -> None:
+    """Have the planner know what is in the tables; autovacuum would come to it."""
+    with suppress(DatabaseError), connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
 
 
 def tables_now() -> dict[str, int]:
@@ -194,7 +211,8 @@ def _connected() -> "Iterator[psycopg.Connection[Any]]":
             try:
                 yield database
             finally:
-                database.rollback()
+                if not database.closed:
+                    database.rollback()
     except psycopg.Error as error:
         said = str(error).strip().splitlines()[0]
         raise BackupError(f"PostgreSQL says: {said}. Nothing was changed.") from None

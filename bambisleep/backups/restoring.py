@@ -6,10 +6,11 @@ it is compared with what the manifest says. So an archive may come through a pip
 """
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
@@ -31,10 +32,11 @@ from observability.refresh import refresh
 from . import archive, database, library, manifest
 from .archive import Reader
 from .encryption import decrypted
-from .errors import BackupError, Damaged, told
+from .errors import BackupError, Damaged, InDoubt, told
 from .manifest import Manifest
 
 Progress = Callable[[str], None]
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,14 @@ class Restored:
     manifest: Manifest
     migrated: int
     left: int
+
+
+@dataclass(slots=True)
+class _Effect:
+    """Whether what came back is what the site has, and the files that its rows name."""
+
+    is_there: bool = False
+    names: set[str] = field(default_factory=set)
 
 
 def check(stream: BufferedReader, *, identity: Path | None, progress: Progress) -> Manifest:
@@ -85,6 +95,22 @@ def restore(
             f"The database is not empty ({', '.join(filled[:3])} and others hold rows): restore into an empty one, or "
             "give --replace, and everything in it goes."
         )
+    effect = _Effect()
+    try:
+        return _restore(stream, identity, keep_sign_ins, progress, effect)
+    except (DatabaseError, OSError, KeyboardInterrupt) as error:
+        if not effect.is_there:
+            raise
+        said = "was interrupted" if isinstance(error, KeyboardInterrupt) else f"failed ({str(error).strip()})"
+        raise BackupError(
+            f"Database and files are back, but what follows {said.splitlines()[0]}: run the same command again with "
+            "--replace, so that migrations run and old sign-ins end."
+        ) from None
+
+
+def _restore(
+    stream: BufferedReader, identity: Path | None, keep_sign_ins: bool, progress: Progress, effect: _Effect
+) -> Restored:
     with ExitStack() as stack:
         with told("DATA_DIR"):
             settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
@@ -99,15 +125,9 @@ def restore(
             found = _stage(plain, dump, staged, progress)
         progress("The archive is whole. Bringing it into the database")
         before = _names_now()
-        names = _put_into_effect(found, dump, staged)
-    gone = sorted(before - names)
-    try:
-        migrated = _finish(keep_sign_ins)
-    except DatabaseError as error:
-        raise BackupError(
-            f"Database and files are back, but what follows failed ({str(error).strip().splitlines()[0]}): mend that, "
-            "and run the same command again with --replace, so that migrations run and old sign-ins end."
-        ) from None
+        _put_into_effect(found, dump, staged, effect)
+    gone = sorted(before - effect.names)
+    migrated = _finish(keep_sign_ins)
     if staged is not None:
         library.leave_to_sweep(gone)
     return Restored(found, migrated, len(gone))
@@ -138,8 +158,8 @@ def _stage(plain: BinaryIO, dump: Path, staged: library.Staged | None, progress:
     return found
 
 
-def _put_into_effect(found: Manifest, dump: Path, staged: library.Staged | None) -> set[str]:
-    """The database, if it is what the manifest says, and with it the files; the names of those that its rows name."""
+def _put_into_effect(found: Manifest, dump: Path, staged: library.Staged | None, effect: _Effect) -> None:
+    """The database, if it is what the manifest says, and with it the files."""
     try:
         with database.loaded(dump) as loaded:
             if (tables := loaded.tables()) != found.database.tables:
@@ -154,16 +174,35 @@ def _put_into_effect(found: Manifest, dump: Path, staged: library.Staged | None)
                 if lacking or staged.names - names:
                     raise Damaged("The archive's files are not those that its database names. Nothing was changed.")
                 staged.place()
+            with _held_back():
+                loaded.keep()
+                effect.is_there, effect.names = True, names
+    except InDoubt:
+        raise  # the files that came are left: where the database is the archive's, it names them
     except BaseException:
-        if staged is not None:
+        if staged is not None and not effect.is_there:
             staged.take_back()
         raise
-    return names
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM come when the block is over: in it nobody knows what they would leave."""
+    came: list[int] = []
+    former = {number: signal.signal(number, lambda number, _: came.append(number)) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _finish(keep_sign_ins: bool) -> int:
     """Bring the database up to this version, and end what must not go on; how many migrations were run."""
     ContentType.objects.clear_cache()
+    database.analyze()
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if plan:

@@ -4,7 +4,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -60,6 +60,11 @@ class Loaded:
         """How many rows each table has."""
         return _tables(self._copy)
 
+    def keep(self) -> None:
+        """Overwrite the database with it, in one transaction of SQLite's own."""
+        self._copy.commit()
+        _replace(self._copy)
+
 
 @contextmanager
 def moment() -> Iterator[Moment]:
@@ -79,15 +84,13 @@ def moment() -> Iterator[Moment]:
 
 @contextmanager
 def loaded(dump: Path) -> Iterator[Loaded]:
-    """The dump, checked; at the end of the block it takes the database's place, in one transaction of SQLite's own."""
+    """The dump, checked."""
     try:
         with closing(sqlite3.connect(dump)) as copy:
             copy.execute("PRAGMA cell_size_check=ON")
             if (found := copy.execute("PRAGMA integrity_check(1)").fetchone()) != ("ok",):
                 raise Damaged(f"SQLite finds the archive's database damaged: {found[0]}.")
             yield Loaded(copy)
-            copy.commit()
-            _replace(copy)
     except sqlite3.Error as error:
         raise BackupError(f"SQLite cannot use the archive's database: {error}. Nothing was changed.") from None
 
@@ -110,7 +113,8 @@ def _replace(copy: sqlite3.Connection) -> None:
         except sqlite3.OperationalError as error:
             raise BackupError(f"The database is in use ({error}): stop the site first. Nothing was changed.") from None
         copy.backup(live)
-        live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with suppress(sqlite3.Error):  # somebody reads: it comes to it by itself
+            live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _live() -> str:
