@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.conf import settings
 from django.core.files.storage import Storage, storages
 from django.db.models import QuerySet
 
@@ -30,6 +31,8 @@ def unfinished_uploads(before: datetime) -> Iterator[Outdated]:
     "library-files",
     "Files of the library that no row names, such as after a restore.",
     days="ORPHANED_FILES_DAYS",
+    # In a bucket they may be another installation's, or of a database yet to be restored, and no backup holds them.
+    if_named=lambda: bool(settings.LIBRARY_BUCKET),
 )
 def library_files(before: datetime) -> Iterator[Outdated]:
     """On this machine or in a bucket."""

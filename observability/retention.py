@@ -74,10 +74,13 @@ class Kept:
     days: str  # the setting that says for how many days; "": it is `period`
     period: timedelta
     outdated: Callable[[datetime], Iterable[Outdated]]
+    if_named: Callable[[], bool] = lambda: False  # whether it goes only where `prune --only` names it
 
     @property
     def how_long(self) -> str:
         """For people: "90 days (SECURITY_EVENTS_DAYS)"."""
+        if self.if_named():
+            return f"until --only {self.name}"
         if self.days:
             days = getattr(settings, self.days)
             return f"{f'{days} days' if days else 'for ever'} ({self.days})"
@@ -106,7 +109,12 @@ KEPT: dict[str, Kept] = {}
 
 
 def keeps(
-    name: str, meaning: str, *, days: str = "", period: timedelta = timedelta(0)
+    name: str,
+    meaning: str,
+    *,
+    days: str = "",
+    period: timedelta = timedelta(0),
+    if_named: Callable[[], bool] = lambda: False,
 ) -> Callable[[Callable[[datetime], Iterable[Outdated]]], Callable[[datetime], Iterable[Outdated]]]:
     """Mark a function that says what is outdated, where it must be from `before`.
 
@@ -114,6 +122,7 @@ def keeps(
         meaning: what it is, a sentence.
         days: the setting that says for how many days it is kept; 0 there: for ever.
         period: how long it is kept, where that is no setting.
+        if_named: asked at each run; where it is true, `prune` leaves it alone unless told of it by name.
 
     Raises:
         ValueError: where the name is taken.
@@ -122,7 +131,7 @@ def keeps(
         raise ValueError(f"{name} is declared twice.")
 
     def mark(function: Callable[[datetime], Iterable[Outdated]]) -> Callable[[datetime], Iterable[Outdated]]:
-        KEPT[name] = Kept(name, meaning, days, period, function)
+        KEPT[name] = Kept(name, meaning, days, period, function, if_named)
         return function
 
     return mark

@@ -1,5 +1,6 @@
 """manage.py prune: what it says, what it records, and that no counter of /metrics falls by it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -138,3 +139,23 @@ def test_ctrl_c_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_setting_that_says_how_long_is_one_of_the_settings(settings: Any) -> None:
     for kept in KEPT.values():
         assert not kept.days or isinstance(getattr(settings, kept.days), int)
+
+
+def test_files_in_a_bucket_go_only_where_they_are_named(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may be another installation's, or of a database yet to be restored; and no backup holds them."""
+    asked: list[str] = []
+
+    def counted(before: Any) -> Any:
+        asked.append("library-files")
+        return iter(())
+
+    files = KEPT["library-files"]
+    monkeypatch.setitem(KEPT, "library-files", replace(files, outdated=counted))
+    run()
+    assert asked == ["library-files"]
+    settings.LIBRARY_BUCKET = "films"
+    run()
+    assert asked == ["library-files"]
+    assert "until --only library-files" in run("--list")[0]
+    run("--only", "library-files")
+    assert asked == ["library-files"] * 2

@@ -34,9 +34,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, dry_run: bool, only: list[str] | None, **options: Any) -> None:
         """Delete, say how many, and record it, unless only a part was asked for."""
-        names = sorted(set(only)) if only else list(KEPT)
+        names = sorted(set(only)) if only else [name for name, kept in KEPT.items() if not kept.if_named()]
         if options["list"]:
-            for line in _table([KEPT[name] for name in names]):
+            for line in _table([KEPT[name] for name in (sorted(set(only)) if only else KEPT)]):
                 self.stdout.write(line)
             return
         with nullcontext() if dry_run or only else maintenance.performed("prune") as run:
