@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import threading
 import time
 
@@ -22,7 +23,6 @@ from observability.http.descriptors import raise_limit  # noqa: E402
 from observability.http.edge import Edge  # noqa: E402
 from observability.http.handler import Handler  # noqa: E402
 from observability.http.routes import expect_known_routes  # noqa: E402
-from observability.http.sockets import mend_daphne  # noqa: E402
 from observability.refresh import refresher  # noqa: E402
 from realtime.routing import websockets  # noqa: E402
 
@@ -30,7 +30,10 @@ limit_statements()
 raise_limit()
 build.announce(version=__version__)
 expect_known_routes()
-mend_daphne()
+if "daphne.server" in sys.modules:
+    from observability.http import daphne_sockets
+
+    daphne_sockets.mend()
 
 refresher.start()
 security.writer.start()

@@ -61,10 +61,9 @@ if DEBUG and not SECRET_KEY:
     SECRET_KEY = kept_secret(DATA_DIR / "development-secret-key")
 
 INSTALLED_APPS = [
-    "bambisleep",  # before daphne: its `runserver` listens on PORT
+    "bambisleep",  # before staticfiles: its `runserver` is daphne's, and listens on PORT
     "observability",
     "observability.delivery",
-    "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -8,8 +8,6 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from twisted.web.http import Request
-
 
 class Flow:
     """The way to one client, of which the transport says when it is full.
@@ -72,4 +70,4 @@ class Flow:
 def flow_of(send: Any) -> Flow | None:
     """The way that `send` leads along, where it is daphne's; None where the server waits by itself."""
     given = send.args[0] if isinstance(send, partial) and send.args else None
-    return Flow(given) if isinstance(given, Request) else None
+    return Flow(given) if hasattr(given, "registerProducer") else None  # a request of Twisted's
