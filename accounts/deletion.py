@@ -1,7 +1,10 @@
 """Deleting accounts: asked for, possible to take back for a while, then carried out for good."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
 from allauth.account.adapter import get_adapter
 from django.conf import settings
 from django.db import transaction
@@ -11,12 +14,21 @@ from django.utils import timezone
 from . import personal_data, sessions, signals
 from .models import User
 
+log = structlog.get_logger("accounts")
 
-def request_deletion(*, user: User, request: HttpRequest) -> datetime:
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A wish that is noted: when the account will be erased, and whether every room has done its part already."""
+
+    erased_at: datetime
+    is_settled: bool
+
+
+def request_deletion(*, user: User, request: HttpRequest) -> Requested:
     """Note the wish and sign the user out everywhere; signing in again within the grace period offers to take it back.
 
-    Returns:
-        When the account will be erased.
+    What a room cannot do now, since Stripe is away, say, is done by the next run of `erase_accounts`.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -26,13 +38,27 @@ def request_deletion(*, user: User, request: HttpRequest) -> datetime:
         due_at = erased_at(user)
         get_adapter().send_mail("accounts/email/deletion_requested", user.email, {"user": user, "erased_at": due_at})
         sessions.end_all(user, reason="deleted")
-    return due_at
+    return Requested(due_at, _settled(personal_data.requested, user))
 
 
-def cancel(*, user: User) -> None:
-    """Keep the account after all."""
+def cancel(*, user: User) -> bool:
+    """Keep the account after all.
+
+    Returns:
+        Whether every room has taken back what it did for the wish.
+    """
     User.objects.filter(pk=user.pk).update(deletion_requested_at=None, updated_at=timezone.now())
     user.deletion_requested_at = None
+    return _settled(personal_data.kept, user)
+
+
+def _settled(act: Callable[[User], None], user: User) -> bool:
+    try:
+        act(user)
+    except Exception:
+        log.warning("deletion_not_settled", user_id=user.pk, exc_info=True)
+        return False
+    return True
 
 
 def erased_at(user: User) -> datetime:
@@ -44,6 +70,18 @@ def due(*, now: datetime | None = None) -> list[User]:
     """The accounts whose grace period is over."""
     before = (now or timezone.now()) - timedelta(days=settings.DELETION_GRACE_DAYS)
     return list(User.objects.filter(deletion_requested_at__lte=before))
+
+
+def pending(*, now: datetime | None = None) -> list[User]:
+    """The accounts whose deletion was asked for, and whose grace period is not over."""
+    before = (now or timezone.now()) - timedelta(days=settings.DELETION_GRACE_DAYS)
+    return list(User.objects.filter(deletion_requested_at__gt=before))
+
+
+def settle(user: User) -> None:
+    """Do what asking for the deletion may have left undone, unless it was taken back; raises what a room raises."""
+    if User.objects.filter(pk=user.pk, deletion_requested_at__isnull=False).exists():
+        personal_data.requested(user)
 
 
 def erase(user: User) -> None:

@@ -5,7 +5,8 @@ A room that keeps personal data registers both in its `AppConfig.ready`:
     personal_data.register("payments", export=payments_of, erase=anonymise_payments)
 
 `export(user)` returns what goes into the JSON file; `erase(user)` deletes or anonymises, before the user's row goes.
-What has to be done elsewhere first, and may fail, is `prepare(user)`'s: it runs with no transaction open.
+What has to be done elsewhere, and may fail, runs with no transaction open: `requested(user)` when the deletion is asked
+for, and every day until it is carried out; `kept(user)` when the wish is taken back; `prepare(user)` before erasing.
 """
 
 from collections.abc import Callable
@@ -26,6 +27,8 @@ class Keeper:
     export: Callable[[User], Any]
     erase: Callable[[User], None]
     prepare: Callable[[User], None] | None = None
+    requested: Callable[[User], None] | None = None
+    kept: Callable[[User], None] | None = None
 
 
 KEEPERS: dict[str, Keeper] = {}
@@ -37,6 +40,8 @@ def register(
     export: Callable[[User], Any],
     erase: Callable[[User], None],
     prepare: Callable[[User], None] | None = None,
+    requested: Callable[[User], None] | None = None,
+    kept: Callable[[User], None] | None = None,
 ) -> None:
     """Have `name` exported and erased with every account.
 
@@ -45,13 +50,27 @@ def register(
     """
     if name in KEEPERS:
         raise ValueError(f"{name} is registered twice.")
-    KEEPERS[name] = Keeper(name, export, erase, prepare)
+    KEEPERS[name] = Keeper(name, export, erase, prepare, requested, kept)
 
 
 def export(user: User, *, at: datetime | None = None) -> dict[str, Any]:
     """Everything that is kept about a user, for a JSON file."""
     exported_at = (at or timezone.now()).isoformat()
     return {"exported_at": exported_at, **{keeper.name: keeper.export(user) for keeper in KEEPERS.values()}}
+
+
+def requested(user: User) -> None:
+    """Have every keeper do what an account's being about to be deleted asks for; it may be done again."""
+    for keeper in KEEPERS.values():
+        if keeper.requested is not None:
+            keeper.requested(user)
+
+
+def kept(user: User) -> None:
+    """Have every keeper take back what it did when the deletion was asked for."""
+    for keeper in KEEPERS.values():
+        if keeper.kept is not None:
+            keeper.kept(user)
 
 
 def prepare(user: User) -> None:

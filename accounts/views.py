@@ -78,9 +78,9 @@ def delete(request: HttpRequest) -> HttpResponse:
     user = cast(User, request.user)
     form = ConfirmForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
-        due_at = deletion.request_deletion(user=user, request=request)
+        requested = deletion.request_deletion(user=user, request=request)
         logout(request)
-        return render(request, "accounts/deletion_requested.html", {"erased_at": due_at})
+        return render(request, "accounts/deletion_requested.html", {"requested": requested})
     context = {"form": form, "erased_at": deletion.erased_at(user)}
     return render(request, "accounts/delete.html", context, status=400 if form.errors else 200)
 
@@ -89,8 +89,11 @@ def delete(request: HttpRequest) -> HttpResponse:
 @login_required
 def keep(request: HttpRequest) -> HttpResponse:
     """Take a wish for deletion back."""
-    deletion.cancel(user=cast(User, request.user))
+    is_settled = deletion.cancel(user=cast(User, request.user))
     get_adapter().add_message(request, messages.SUCCESS, message="Your account stays.")
+    if not is_settled:
+        message = "What was stopped for the deletion could not be taken up again: look at your membership in a minute."
+        get_adapter().add_message(request, messages.WARNING, message=message)
     return redirect("account_data")
 
 

@@ -17,4 +17,11 @@ class PaymentsConfig(AppConfig):
         from . import checks, facts, own_data, stripe_api  # noqa: F401
 
         stripe_api.install()
-        personal_data.register("payments", export=own_data.export, erase=own_data.erase, prepare=own_data.prepare)
+        personal_data.register(
+            "payments",
+            export=own_data.export,
+            erase=own_data.erase,
+            prepare=own_data.prepare,
+            requested=own_data.requested,
+            kept=own_data.kept,
+        )

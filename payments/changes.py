@@ -4,6 +4,7 @@ Stripe is told, and then asked for the whole subscription, so that the page show
 stands, even if the asking fails: the event that Stripe sends brings it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,10 @@ import structlog
 from observability.problems import Conflict
 
 from . import processing, stripe_api
-from .models import Customer, Plan, Subscription
+from .models import ENDED, Customer, Plan, Status, Subscription
+
+STOPPED = "stopped_for_deletion"  # in the metadata, where one ends because the account is about to be deleted
+RENEWED: Any = {"cancel_at_period_end": False, "metadata": {STOPPED: ""}}
 
 log = structlog.get_logger("payments")
 
@@ -44,8 +48,8 @@ def cancel(subscription: Subscription, *, at_once: bool) -> bool:
             else:
                 subscriptions.update(subscription.subscription_id, {"cancel_at_period_end": True})
         except stripe.InvalidRequestError as error:
-            raise _changed(subscription, error) from error
-    return _shown(subscription)
+            raise _changed(subscription.subscription_id, error) from error
+    return _shown(subscription.subscription_id)
 
 
 def resume(subscription: Subscription) -> bool:
@@ -56,10 +60,10 @@ def resume(subscription: Subscription) -> bool:
             found = subscriptions.retrieve(subscription.subscription_id)
             # Two ways to end one, of which Stripe takes back only the one that was used.
             by_date = bool(found.cancel_at) and not found.cancel_at_period_end
-            subscriptions.update(found.id, {"cancel_at": ""} if by_date else {"cancel_at_period_end": False})
+            subscriptions.update(found.id, {"cancel_at": "", "metadata": {STOPPED: ""}} if by_date else RENEWED)
         except stripe.InvalidRequestError as error:
-            raise _changed(subscription, error) from error
-    return _shown(subscription)
+            raise _changed(subscription.subscription_id, error) from error
+    return _shown(subscription.subscription_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def preview(subscription: Subscription, *, plan: Plan) -> Preview:
             }
             invoice = stripe_api.as_dict(stripe_api.client().v1.invoices.create_preview(wanted))
         except stripe.InvalidRequestError as error:
-            raise _changed(subscription, error) from error
+            raise _changed(subscription.subscription_id, error) from error
     details = (invoice.get("parent") or {}).get("subscription_details") or {}
     return Preview(invoice["amount_due"], invoice["currency"], details.get("subscription_proration_date"))
 
@@ -114,8 +118,8 @@ def change_plan(subscription: Subscription, *, plan: Plan, prorated_at: int | No
                 "The bank declined the card, so your plan stays as it was. Replace the card first."
             ) from error
         except stripe.InvalidRequestError as error:
-            raise _changed(subscription, error) from error
-    return _shown(subscription)
+            raise _changed(subscription.subscription_id, error) from error
+    return _shown(subscription.subscription_id)
 
 
 def portal(customer: Customer, *, return_to: str, part: str = "") -> str:
@@ -139,17 +143,75 @@ def portal(customer: Customer, *, return_to: str, part: str = "") -> str:
 
 
 def leave(customer: Customer) -> None:
-    """End at once whatever would still be charged; before the account is erased.
+    """End at once whatever would still be charged, whether it is known here or not; before the account is erased.
+
+    Raises:
+        Changed: where one that stands here cannot be ended, since Stripe knows nothing of it.
+        Unavailable, NotConfigured: see `stripe_api`.
+    """
+    known = Subscription.objects.standing().filter(customer=customer)
+    listed = [found["id"] for found in _standing_at_stripe(customer)]
+    for subscription_id in dict.fromkeys([*listed, *known.values_list("subscription_id", flat=True)]):
+        with stripe_api.reaching():
+            try:
+                stripe_api.client().v1.subscriptions.cancel(subscription_id)
+            except stripe.InvalidRequestError as error:
+                refused = _changed(subscription_id, error)
+                if known.filter(subscription_id=subscription_id).exists():
+                    raise refused from error
+                continue
+        _shown(subscription_id)
+
+
+def stop(customer: Customer) -> None:
+    """Have nothing renewed, since the account is about to be deleted; what is not begun, ends. `go_on` takes it back.
 
     Raises:
         Unavailable, NotConfigured: see `stripe_api`.
     """
-    for subscription in Subscription.objects.standing().filter(customer=customer):
-        try:
-            cancel(subscription, at_once=True)
-        except Changed:
-            if Subscription.objects.standing().filter(pk=subscription.pk).exists():
-                raise
+    subscriptions = stripe_api.client().v1.subscriptions
+    for found in _standing_at_stripe(customer):
+        with stripe_api.reaching(), suppress(stripe.InvalidRequestError):  # it has ended meanwhile: that shows next
+            if found["status"] == Status.INCOMPLETE:
+                subscriptions.cancel(found["id"])
+            elif not (found["cancel_at_period_end"] or found["cancel_at"]):
+                subscriptions.update(found["id"], {"cancel_at_period_end": True, "metadata": {STOPPED: "true"}})
+            else:
+                continue
+        _shown(found["id"])
+
+
+def go_on(customer: Customer) -> None:
+    """Have renewed what `stop` stopped, and nothing that its owner cancelled.
+
+    Raises:
+        Unavailable, NotConfigured: see `stripe_api`.
+    """
+    for found in _standing_at_stripe(customer):
+        if STOPPED in found["metadata"]:
+            with stripe_api.reaching(), suppress(stripe.InvalidRequestError):  # it has ended meanwhile
+                stripe_api.client().v1.subscriptions.update(found["id"], RENEWED)
+            _shown(found["id"])
+
+
+def _standing_at_stripe(customer: Customer) -> list[Any]:
+    """What Stripe has of a customer that has not ended; no purchase that was begun leads to more.
+
+    Raises:
+        Unavailable, NotConfigured: see `stripe_api`.
+    """
+    sessions = stripe_api.client().v1.checkout.sessions
+    try:
+        for page in stripe_api.pages("checkout/sessions", {"customer": customer.customer_id, "status": "open"}):
+            for session in page:
+                with stripe_api.reaching(), suppress(stripe.InvalidRequestError):  # it was paid meanwhile
+                    sessions.expire(session["id"])
+        pages = list(stripe_api.pages("subscriptions", {"customer": customer.customer_id}))
+    except stripe.InvalidRequestError as error:
+        if error.code != "resource_missing":
+            raise
+        return []
+    return [found for page in pages for found in page if found["status"] not in ENDED]
 
 
 def _item(subscription: Subscription) -> dict[str, Any]:
@@ -161,15 +223,15 @@ def _item(subscription: Subscription) -> dict[str, Any]:
     return items[0]
 
 
-def _changed(subscription: Subscription, error: stripe.StripeError) -> Changed:
-    log.warning("stripe_refused", code=error.code, stripe_request=error.request_id, on=subscription.subscription_id)
-    _shown(subscription)
+def _changed(subscription_id: str, error: stripe.StripeError) -> Changed:
+    log.warning("stripe_refused", code=error.code, stripe_request=error.request_id, on=subscription_id)
+    _shown(subscription_id)
     return Changed("Your membership has changed meanwhile. This is how it stands now.")
 
 
-def _shown(subscription: Subscription) -> bool:
+def _shown(subscription_id: str) -> bool:
     try:
-        processing.synchronise("subscription", subscription.subscription_id)
+        processing.synchronise("subscription", subscription_id)
     except stripe_api.Unavailable:
         return False
     return True

@@ -19,9 +19,7 @@ from accounts.models import User
 from observability.problems import Conflict
 
 from . import customers, offers, processing, standing, stripe_api
-from .models import Customer, Plan, Status, Subscription
-
-ENDED = {Status.CANCELED, Status.INCOMPLETE_EXPIRED}
+from .models import ENDED, Customer, Plan, Subscription
 
 
 class Subscribed(Conflict):

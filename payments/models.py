@@ -103,6 +103,9 @@ class Status(models.TextChoices):
     CANCELED = "canceled"
 
 
+ENDED = (Status.CANCELED, Status.INCOMPLETE_EXPIRED)
+
+
 class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     """Reads of subscriptions."""
 
@@ -112,7 +115,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
     def standing(self) -> SubscriptionQuerySet:
         """Those that have not ended: another one beside them would be paid twice."""
-        return self.exclude(status__in=(Status.CANCELED, Status.INCOMPLETE_EXPIRED))
+        return self.exclude(status__in=ENDED)
 
 
 class Subscription(ExportModelOperationsMixin("subscription"), models.Model):  # type: ignore[misc]

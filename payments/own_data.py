@@ -6,9 +6,12 @@ were. Stripe's own records of the customer are deleted there, by the operator (d
 
 from typing import Any
 
+from django.conf import settings
+from django.db.models import Q
+
 from accounts.models import User
 
-from . import changes, customers, mirror
+from . import changes, mirror, stripe_api
 from .models import Customer, Invoice, Movement, Subscription
 
 
@@ -53,14 +56,35 @@ def export(user: User) -> dict[str, Any]:
     }
 
 
+def requested(user: User) -> None:
+    """Have nothing renewed at Stripe for a person whose account is about to be deleted.
+
+    Raises:
+        Unavailable, NotConfigured: where that cannot be said now.
+    """
+    with stripe_api.within(settings.STRIPE_TIMEOUT_SECONDS):
+        for customer in _to_be_reached(user):
+            changes.stop(customer)
+
+
+def kept(user: User) -> None:
+    """Have renewed after all what `requested` stopped, and nothing else.
+
+    Raises:
+        Unavailable, NotConfigured: where that cannot be said now.
+    """
+    with stripe_api.within(settings.STRIPE_TIMEOUT_SECONDS):
+        for customer in _to_be_reached(user):
+            changes.go_on(customer)
+
+
 def prepare(user: User) -> None:
     """End at Stripe whatever would go on being charged to a person who is gone.
 
     Raises:
         Unavailable, NotConfigured: where it cannot be ended now.
     """
-    customer = customers.of(user)
-    if customer is not None:
+    for customer in _to_be_reached(user):
         changes.leave(customer)
 
 
@@ -69,3 +93,20 @@ def erase(user: User) -> None:
     for customer in Customer.objects.filter(user=user):
         mirror.forget(customer.customer_id)
     Customer.objects.filter(user=user).update(user=None)
+
+
+def _to_be_reached(user: User) -> list[Customer]:
+    """The customers of Stripe's by whom `user` may be charged, so far as the key in the settings reaches them.
+
+    Raises:
+        NotConfigured: where one has a subscription that goes on, and no key reaches it. In test mode nobody is charged,
+            so that what is left of it does not stand in the way of a site that has gone live.
+    """
+    theirs = Q(user=user) | Q(user=None, subscriptions__membership__user=user)
+    reached = []
+    for customer in Customer.objects.filter(theirs, deleted_at=None).distinct():
+        if stripe_api.is_configured() and customer.livemode == settings.STRIPE_LIVE_MODE:
+            reached.append(customer)
+        elif (customer.livemode or not stripe_api.is_configured()) and customer.subscriptions.standing().exists():
+            raise stripe_api.NotConfigured(f"The customer {customer} is charged, and no key here reaches it.")
+    return reached

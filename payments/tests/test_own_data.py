@@ -3,16 +3,20 @@
 import json
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from accounts import deletion, personal_data
+from accounts.membership import may_see_members_content
 from accounts.models import Membership, User
-from payments import customers, processing, stripe_api
+from accounts.tests.browser import Browser
+from payments import changes, customers, processing, stripe_api
 from payments.models import Customer, Invoice, Movement, Subscription
 from payments.tests import rows
+from payments.tests.pages import browser_of, words
 from payments.tests.shop import Shop
 
 pytestmark = pytest.mark.django_db
@@ -103,3 +107,170 @@ def test_a_wish_that_was_taken_back_ends_nothing(shop: Shop, member: User) -> No
     deletion.erase(stale)
     assert User.objects.exists()
     assert stripe_api.client().v1.subscriptions.retrieve(subscription).status == "active"
+
+
+def test_what_our_rows_know_nothing_of_is_ended_too(shop: Shop, member: User) -> None:
+    subscription = shop.subscribe(member)  # its events have not come yet
+    customer_id = customers.get_or_create(member).customer_id
+    session = stripe_api.client().v1.checkout.sessions.create(
+        {
+            "mode": "subscription",
+            "customer": customer_id,
+            "line_items": [{"price": shop.plans.monthly, "quantity": 1}],
+            "success_url": "https://example.org/",
+        }
+    )
+    wish(member)
+    call_command("erase_accounts", stdout=StringIO())
+    assert stripe_api.client().v1.subscriptions.retrieve(subscription).status == "canceled"
+    assert stripe_api.client().v1.checkout.sessions.retrieve(session.id).status == "expired"
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("key", ["", "of test mode"])
+def test_an_account_that_is_charged_where_no_key_reaches_waits(
+    member: User, staff: User, settings: Any, key: str
+) -> None:
+    settings.STRIPE_SECRET_KEY = key and "sk_test_" + "0" * 24
+    customer = Customer.objects.create(user=member, customer_id="cus_of_mara", livemode=True)
+    subscription = rows.subscription(customer, rows.plan())
+    wish(member)
+    errors = StringIO()
+    with pytest.raises(CommandError, match="1 of them could not be erased"):
+        call_command("erase_accounts", stdout=StringIO(), stderr=errors)
+    assert "NotConfigured: The customer cus_of_mara is charged, and no key here reaches it." in errors.getvalue()
+    assert User.objects.filter(pk=member.pk).exists()
+
+    Subscription.objects.filter(pk=subscription.pk).update(status="canceled")
+    call_command("erase_accounts", stdout=StringIO())
+    assert list(User.objects.all()) == [staff]
+
+
+def test_a_former_customer_that_is_charged_for_the_member_is_reached_too(member: User) -> None:
+    former = Customer.objects.create(customer_id="cus_former", livemode=True)
+    access = Membership.objects.create(user=member, source="subscription")
+    rows.subscription(former, rows.plan(), membership=access)
+    with pytest.raises(stripe_api.NotConfigured):
+        personal_data.prepare(member)
+
+
+def test_what_was_tried_in_test_mode_keeps_no_account_on_a_live_site(member: User, settings: Any) -> None:
+    settings.STRIPE_SECRET_KEY, settings.STRIPE_LIVE_MODE = "sk_live_" + "0" * 24, True
+    rows.subscription(Customer.objects.create(user=member, customer_id="cus_of_mara"), rows.plan())
+    deletion.erase(wish(member))
+    assert not User.objects.exists()
+
+
+# From the wish to the erasing
+
+
+def ask(user: User) -> Any:
+    """Ask for the deletion, at its page, which wants a fresh sign-in."""
+    browser = Browser(headers={"accept": "text/html"})
+    browser.sign_in(user.username)
+    assert "is not renewed" in words(browser.get("/accounts/data/delete/"))
+    return browser.send("/accounts/data/delete/", confirm="on")
+
+
+def keep(user: User) -> Any:
+    page = browser_of(User.objects.get(pk=user.pk)).send("/accounts/data/", to="/accounts/data/keep/")
+    assert "Your account stays." in words(page)
+    return page
+
+
+def charges() -> int:
+    return len(stripe_api.client().v1.charges.list().data)
+
+
+@pytest.fixture
+def paying(shop: Shop, member: User) -> str:
+    """The id of a subscription that the member pays for."""
+    subscription = shop.subscribe(member)
+    processing.synchronise("subscription", subscription)
+    return subscription
+
+
+def test_who_asks_for_deletion_is_not_charged_for_a_renewal_within_the_grace(
+    shop: Shop, member: User, paying: str, mailoutbox: list[Any]
+) -> None:
+    shop.stripe.advance(days=20)
+    page = ask(member)
+    assert "If you pay for a membership, it is not renewed." in words(page)
+    assert "A membership that you pay for is not renewed" in mailoutbox[-1].body
+    assert may_see_members_content(member)  # it is paid for
+    shop.stripe.advance(days=13)
+    assert charges() == 1
+    assert stripe_api.client().v1.subscriptions.retrieve(paying).status == "canceled"
+
+
+def test_who_keeps_the_account_goes_on_paying(shop: Shop, member: User, paying: str) -> None:
+    ask(member)
+    assert Subscription.objects.get().cancels_at is not None
+    keep(member)
+    assert Subscription.objects.get().cancels_at is None
+    assert changes.STOPPED not in stripe_api.as_dict(stripe_api.client().v1.subscriptions.retrieve(paying))["metadata"]
+    shop.stripe.advance(days=32)
+    assert charges() == 2
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_keeping_the_account_does_not_renew_what_the_member_cancelled(
+    shop: Shop, member: User, paying: str, when: str
+) -> None:
+    if when == "before":
+        changes.cancel(Subscription.objects.get(), at_once=False)
+    ask(member)
+    if when == "meanwhile":
+        changes.resume(Subscription.objects.get())
+        changes.cancel(Subscription.objects.get(), at_once=False)
+    keep(member)
+    assert Subscription.objects.get().cancels_at is not None
+
+
+def test_a_purchase_that_was_begun_comes_to_nothing(shop: Shop, member: User) -> None:
+    subscription = shop.subscribe(member, card="good")
+    session = stripe_api.client().v1.checkout.sessions.create(
+        {
+            "mode": "subscription",
+            "customer": customers.get_or_create(member).customer_id,
+            "line_items": [{"price": shop.plans.monthly, "quantity": 1}],
+            "success_url": "https://example.org/",
+        }
+    )
+    ask(member)
+    assert stripe_api.client().v1.checkout.sessions.retrieve(session.id).status == "expired"
+    assert stripe_api.client().v1.subscriptions.retrieve(subscription).cancel_at_period_end  # not known here before
+
+
+def test_while_stripe_is_away_the_wish_is_noted_and_stripe_is_told_the_next_day(
+    shop: Shop, member: User, paying: str
+) -> None:
+    shop.stripe.misbehave("down")
+    page = ask(member)
+    assert "could not be told yet: we tell it every day until it is." in words(page)
+    member.refresh_from_db()
+    assert member.deletion_requested_at is not None
+    errors = StringIO()
+    with pytest.raises(CommandError, match="For 1 accounts that are about to be deleted"):
+        call_command("erase_accounts", stdout=StringIO(), stderr=errors)
+    assert f"account {member.pk} may still be charged: Unavailable" in errors.getvalue()
+
+    shop.stripe.misbehave(None)
+    call_command("erase_accounts", stdout=StringIO())
+    assert stripe_api.client().v1.subscriptions.retrieve(paying).cancel_at_period_end
+    assert User.objects.get() == member
+
+
+def test_while_stripe_is_away_whoever_keeps_the_account_is_told_what_is_left_to_do(
+    shop: Shop, member: User, paying: str
+) -> None:
+    ask(member)
+    shop.stripe.misbehave("down")
+    assert "could not be taken up again: look at your membership" in words(keep(member))
+    shop.stripe.misbehave(None)
+    assert "Keep my membership" in words(browser_of(User.objects.get()).get("/billing/"))
+
+
+def test_without_a_purchase_stripe_is_not_asked(member: User) -> None:
+    page = ask(member)
+    assert "it is not renewed" in words(page)
