@@ -90,7 +90,17 @@ class CustomerAdmin(AtStripe, ReadOnly, admin.ModelAdmin[Customer]):
     date_hierarchy = "created_at"
     show_full_result_count = False
     list_per_page = 50
-    fields = ["customer_id", "user", "email", "livemode", "created_at", "deleted_at", "updated_at", "at_stripe"]
+    fields = [
+        "customer_id",
+        "user",
+        "email",
+        "livemode",
+        "created_at",
+        "deleted_at",
+        "erased_at",
+        "updated_at",
+        "at_stripe",
+    ]
     readonly_fields = ["email", "updated_at", "at_stripe"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Customer]:

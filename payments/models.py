@@ -71,6 +71,14 @@ class Plan(models.Model):
         return f"{self.name} ({every(self)})"
 
 
+class CustomerQuerySet(models.QuerySet["Customer"]):
+    """Reads of customers."""
+
+    def forgotten(self) -> CustomerQuerySet:
+        """Those of whom nothing is mirrored any more: deleted at Stripe, or erased here."""
+        return self.filter(Q(deleted_at__isnull=False) | Q(erased_at__isnull=False))
+
+
 class Customer(models.Model):
     """Who pays: a customer of Stripe's, and the user it belongs to, until that account is erased."""
 
@@ -80,8 +88,11 @@ class Customer(models.Model):
     customer_id = models.CharField(max_length=255, unique=True)
     livemode = models.BooleanField(default=False)
     deleted_at = models.DateTimeField(null=True, blank=True, help_text="When it was deleted at Stripe.")
+    erased_at = models.DateTimeField(null=True, blank=True, help_text="When the account was erased here.")
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True, db_index=True)
+
+    objects = CustomerQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at"]

@@ -8,10 +8,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Q
+from django.utils import timezone
 
 from accounts.models import User
 
-from . import changes, mirror, stripe_api
+from . import changes, locks, mirror, stripe_api
 from .models import Customer, Invoice, Movement, Subscription
 
 
@@ -90,9 +91,11 @@ def prepare(user: User) -> None:
 
 def erase(user: User) -> None:
     """Part the payment records from the person."""
-    for customer in Customer.objects.filter(user=user):
+    now = timezone.now()
+    for customer in Customer.objects.filter(_theirs(user)).distinct():
+        locks.hold_customer(customer.customer_id)  # so that an event that is being written is forgotten too
         mirror.forget(customer.customer_id)
-    Customer.objects.filter(user=user).update(user=None)
+        Customer.objects.filter(pk=customer.pk).update(user=None, erased_at=now, updated_at=now)
 
 
 def _to_be_reached(user: User) -> list[Customer]:
@@ -102,11 +105,15 @@ def _to_be_reached(user: User) -> list[Customer]:
         NotConfigured: where one has a subscription that goes on, and no key reaches it. In test mode nobody is charged,
             so that what is left of it does not stand in the way of a site that has gone live.
     """
-    theirs = Q(user=user) | Q(user=None, subscriptions__membership__user=user)
     reached = []
-    for customer in Customer.objects.filter(theirs, deleted_at=None).distinct():
+    for customer in Customer.objects.filter(_theirs(user), deleted_at=None).distinct():
         if stripe_api.is_configured() and customer.livemode == settings.STRIPE_LIVE_MODE:
             reached.append(customer)
         elif (customer.livemode or not stripe_api.is_configured()) and customer.subscriptions.standing().exists():
             raise stripe_api.NotConfigured(f"The customer {customer} is charged, and no key here reaches it.")
     return reached
+
+
+def _theirs(user: User) -> Q:
+    """Of customers: who is the user's, or was, and still pays for the user."""
+    return Q(user=user) | Q(user=None, subscriptions__membership__user=user)

@@ -247,10 +247,10 @@ def _store_session(session: Object) -> None:
 
 
 def _mirrored(copy: Copy, customer_id: str) -> Iterable[str]:
-    """The mirror's; what was wrong with it. Of a customer who was deleted nothing is mirrored any more."""
+    """The mirror's; what was wrong with it. Of a customer who was deleted or erased nothing is mirrored any more."""
     if copy.data is None:
         return []
-    if customer_id and Customer.objects.filter(customer_id=customer_id, deleted_at__isnull=False).exists():
+    if customer_id and Customer.objects.forgotten().filter(customer_id=customer_id).exists():
         mirror.forget(customer_id)
         return []
     beside = [("price", price) for price in copy.beside.get("prices", ())]

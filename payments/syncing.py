@@ -73,10 +73,13 @@ def _bring_in(kind: str, object_id: str, outcome: Outcome) -> Synced:
 
 def _unchanged(kind: str, page: list[Object]) -> set[str]:
     """Those that the mirror has just so, and that our own rows know: both are always written together."""
-    mirrored = mirror.MODELS[kind].objects.filter(id__in=[found["id"] for found in page])
+    ids = [found["id"] for found in page]
+    mirrored = mirror.MODELS[kind].objects.filter(id__in=ids)
     copies = dict(mirrored.values_list("id", "stripe_data"))
     # All that Stripe says; to some dj-stripe adds a key of its own.
     there = {found["id"] for found in page if {**copies.get(found["id"], {}), **found} == copies.get(found["id"])}
+    if kind == "customer":  # of whom nothing is to be mirrored
+        there |= set(Customer.objects.forgotten().filter(customer_id__in=ids).values_list("customer_id", flat=True))
     model, field = OURS[kind]
     return set(model._default_manager.filter(**{f"{field}__in": there}).values_list(field, flat=True))
 

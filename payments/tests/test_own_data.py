@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
+from djstripe import models as djstripe
 
 from accounts import deletion, personal_data
 from accounts.membership import may_see_members_content
 from accounts.models import Membership, User
 from accounts.tests.browser import Browser
-from payments import changes, customers, processing, stripe_api
+from bambisleep.tests.client import AsgiClient
+from payments import changes, customers, processing, stripe_api, syncing
 from payments.models import Customer, Invoice, Movement, Subscription
 from payments.tests import rows
 from payments.tests.pages import browser_of, words
-from payments.tests.shop import Shop
+from payments.tests.shop import Shop, post
 
 pytestmark = pytest.mark.django_db
 
@@ -125,6 +127,26 @@ def test_what_our_rows_know_nothing_of_is_ended_too(shop: Shop, member: User) ->
     assert stripe_api.client().v1.subscriptions.retrieve(subscription).status == "canceled"
     assert stripe_api.client().v1.checkout.sessions.retrieve(session.id).status == "expired"
     assert not User.objects.exists()
+
+
+def test_what_stripe_tells_after_the_erasing_brings_nobody_back(shop: Shop, member: User, asgi: AsgiClient) -> None:
+    shop.subscribe(member)
+    shop.tell(asgi)
+    assert djstripe.Customer.objects.get().email == member.email
+    wish(member)
+    call_command("erase_accounts", stdout=StringIO())
+    assert not djstripe.Customer.objects.exists()
+
+    events = shop.news()
+    assert "customer.subscription.deleted" in [event["type"] for event in events]
+    assert {post(asgi, event).status for event in events} == {200}
+    assert {(one.kind, one.outcome) for one in syncing.sync(kinds=["customer"])} == {("customer", "unchanged")}
+    for _ in syncing.sync():
+        pass
+    for model in (djstripe.Customer, djstripe.Subscription, djstripe.Invoice, djstripe.Charge):
+        assert not model.objects.exists(), model
+    assert Subscription.objects.get().status == "canceled"
+    assert (Customer.objects.get().user, Invoice.objects.count(), Movement.objects.count()) == (None, 1, 1)
 
 
 @pytest.mark.parametrize("key", ["", "of test mode"])
