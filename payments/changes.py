@@ -14,7 +14,7 @@ import structlog
 from observability.problems import Conflict
 
 from . import processing, stripe_api
-from .models import ENDED, Customer, Plan, Status, Subscription
+from .models import ENDED, UNPAID, Customer, Plan, Status, Subscription
 
 STOPPED = "stopped_for_deletion"  # in the metadata, where one ends because the account is about to be deleted
 RENEWED: Any = {"cancel_at_period_end": False, "metadata": {STOPPED: ""}}
@@ -33,22 +33,28 @@ class Declined(Conflict):
 def cancel(subscription: Subscription, *, at_once: bool) -> bool:
     """End it, at the end of what is paid for, or at once.
 
+    Args:
+        at_once: as its owner was told. Our row may be late, so it is held against what Stripe says now.
+
     Returns:
         Whether our rows show it already.
 
     Raises:
-        Changed: where Stripe refuses, since it has ended, say.
+        Changed: where it would end otherwise than its owner was told, or has ended.
         Unavailable, NotConfigured: see `stripe_api`.
     """
     subscriptions = stripe_api.client().v1.subscriptions
     with stripe_api.reaching():
         try:
+            found = subscriptions.retrieve(subscription.subscription_id)
+            if found.status in ENDED or at_once != (found.status in UNPAID):
+                raise _changed(found.id)
             if at_once:
-                subscriptions.cancel(subscription.subscription_id)
-            else:
-                subscriptions.update(subscription.subscription_id, {"cancel_at_period_end": True})
+                subscriptions.cancel(found.id)
+            elif not found.cancel_at_period_end:
+                subscriptions.update(found.id, {"cancel_at_period_end": True})
         except stripe.InvalidRequestError as error:
-            raise _changed(subscription.subscription_id, error) from error
+            raise _refused(subscription.subscription_id, error) from error
     return _shown(subscription.subscription_id)
 
 
@@ -62,7 +68,7 @@ def resume(subscription: Subscription) -> bool:
             by_date = bool(found.cancel_at) and not found.cancel_at_period_end
             subscriptions.update(found.id, {"cancel_at": "", "metadata": {STOPPED: ""}} if by_date else RENEWED)
         except stripe.InvalidRequestError as error:
-            raise _changed(subscription.subscription_id, error) from error
+            raise _refused(subscription.subscription_id, error) from error
     return _shown(subscription.subscription_id)
 
 
@@ -86,7 +92,7 @@ def preview(subscription: Subscription, *, plan: Plan) -> Preview:
             }
             invoice = stripe_api.as_dict(stripe_api.client().v1.invoices.create_preview(wanted))
         except stripe.InvalidRequestError as error:
-            raise _changed(subscription.subscription_id, error) from error
+            raise _refused(subscription.subscription_id, error) from error
     details = (invoice.get("parent") or {}).get("subscription_details") or {}
     return Preview(invoice["amount_due"], invoice["currency"], details.get("subscription_proration_date"))
 
@@ -118,7 +124,7 @@ def change_plan(subscription: Subscription, *, plan: Plan, prorated_at: int | No
                 "The bank declined the card, so your plan stays as it was. Replace the card first."
             ) from error
         except stripe.InvalidRequestError as error:
-            raise _changed(subscription.subscription_id, error) from error
+            raise _refused(subscription.subscription_id, error) from error
     return _shown(subscription.subscription_id)
 
 
@@ -156,7 +162,7 @@ def leave(customer: Customer) -> None:
             try:
                 stripe_api.client().v1.subscriptions.cancel(subscription_id)
             except stripe.InvalidRequestError as error:
-                refused = _changed(subscription_id, error)
+                refused = _refused(subscription_id, error)
                 if known.filter(subscription_id=subscription_id).exists():
                     raise refused from error
                 continue
@@ -223,8 +229,12 @@ def _item(subscription: Subscription) -> dict[str, Any]:
     return items[0]
 
 
-def _changed(subscription_id: str, error: stripe.StripeError) -> Changed:
+def _refused(subscription_id: str, error: stripe.StripeError) -> Changed:
     log.warning("stripe_refused", code=error.code, stripe_request=error.request_id, on=subscription_id)
+    return _changed(subscription_id)
+
+
+def _changed(subscription_id: str) -> Changed:
     _shown(subscription_id)
     return Changed("Your membership has changed meanwhile. This is how it stands now.")
 

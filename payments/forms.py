@@ -27,6 +27,12 @@ class SubscriptionForm(forms.Form):
     subscription = stripe_id("sub")
 
 
+class CancelForm(SubscriptionForm):
+    """And whether its owner was told that it ends at once, or with what is paid for."""
+
+    ends = forms.ChoiceField(choices=[("at_once", "at once"), ("with_period", "with the period")])
+
+
 class ChangeForm(SubscriptionForm):
     """To which plan it is to change; none: the choice is still to be made."""
 

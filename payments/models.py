@@ -115,6 +115,7 @@ class Status(models.TextChoices):
 
 
 ENDED = (Status.CANCELED, Status.INCOMPLETE_EXPIRED)
+UNPAID = (Status.INCOMPLETE, Status.PAST_DUE, Status.UNPAID, Status.PAUSED)  # nothing is paid for that could be used up
 
 
 class SubscriptionQuerySet(models.QuerySet["Subscription"]):

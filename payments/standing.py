@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.models import User
 
 from . import stripe_api
-from .models import Invoice, Reason, Status, Subscription, SubscriptionQuerySet
+from .models import UNPAID, Invoice, Reason, Status, Subscription, SubscriptionQuerySet
 
 WHY = {
     Reason.CARD_DECLINED: "The bank declined the card.",
@@ -74,7 +74,7 @@ class Standing:
     @property
     def ends_at_once(self) -> bool:
         """Whether cancelling ends it now, because nothing is paid for that could be used up."""
-        return self.state in {State.INCOMPLETE, State.PAST_DUE, State.CLOSED, State.PAUSED}
+        return self.subscription.status in UNPAID
 
 
 def of(user: User, *, at: datetime | None = None) -> list[Standing]:

@@ -24,7 +24,7 @@ from accounts.models import Membership, User
 from observability.http.policy import content_security_policy
 
 from . import changes, checkout, customers, offers, processing, standing, stripe_api
-from .forms import ChangeForm, CheckoutForm, DoneForm, PortalForm, SubscriptionForm
+from .forms import CancelForm, ChangeForm, CheckoutForm, DoneForm, PortalForm, SubscriptionForm
 from .models import Invoice, Plan
 from .money import price
 from .standing import Standing
@@ -183,12 +183,13 @@ def cancel(request: HttpRequest) -> HttpResponse:
     found = _theirs(request)
     if found is None or not found.may_cancel:
         return _nothing_to_do(request)
-    if request.method != "POST":
+    form = CancelForm(request.POST)
+    if not form.is_valid():
         return render(request, "billing/cancel.html", {"standing": found})
-    success = "Your membership is cancelled: it stays until the end of what you paid for, and then ends."
-    if found.ends_at_once:
-        success = "Your membership has ended. You are not charged again."
-    return _told(request, partial(changes.cancel, found.subscription, at_once=found.ends_at_once), success)
+    success, at_once = "Your membership has ended. You are not charged again.", form.cleaned_data["ends"] == "at_once"
+    if not at_once:
+        success = "Your membership is cancelled: it stays until the end of what you paid for, and then ends."
+    return _told(request, partial(changes.cancel, found.subscription, at_once=at_once), success)
 
 
 @signed_in_post(back_to="billing")

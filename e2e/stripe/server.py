@@ -48,16 +48,18 @@ class StandIn(ThreadingHTTPServer):
         super().server_close()
 
     def misbehave(self, asked: Object) -> None:
-        """From now on, calls of the API whose path matches `paths` fail in this `mode`; None: no more."""
+        """From now on, calls of the API whose path matches `paths`, and method `methods`, fail in this `mode`."""
         if asked.get("mode") not in {None, *FAULTS}:
             raise Refused(f"{asked['mode']} is none of {', '.join(FAULTS)}.")
-        self.fault = {"seconds": 30, "paths": ".*", "times": None} | asked if asked.get("mode") else {}
+        self.fault = {"seconds": 30, "paths": ".*", "methods": ".*", "times": None} | asked if asked.get("mode") else {}
 
-    def fault_for(self, path: str) -> Object:
+    def fault_for(self, method: str, path: str) -> Object:
         """The fault that meets this call, if one does; `times` counts down."""
         with self._lock:
             fault = self.fault
-            if not fault or not re.search(fault["paths"], path) or fault["times"] == 0:
+            if not fault or not re.search(fault["paths"], path) or not re.search(fault["methods"], method):
+                return {}
+            if fault["times"] == 0:
                 return {}
             if fault["times"]:
                 fault["times"] -= 1
@@ -143,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send(found.status, found.html.encode(), "text/html; charset=utf-8", location=found.location)
 
     def _api(self, path: str, form: str) -> None:
-        fault = self.server.fault_for(path)
+        fault = self.server.fault_for(self.command, path)
         mode = fault.get("mode")
         call: Object = {"method": self.command, "path": path, "status": None}
         self.server.calls.append(call)

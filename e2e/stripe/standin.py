@@ -114,9 +114,17 @@ class Handle:
         assert left["idle"], f"Events were still on their way after {seconds} s: {left}"
         return left
 
-    def misbehave(self, mode: str | None, *, seconds: float = 30, paths: str = ".*", times: int | None = None) -> None:
+    def misbehave(
+        self,
+        mode: str | None,
+        *,
+        seconds: float = 30,
+        paths: str = ".*",
+        methods: str = ".*",
+        times: int | None = None,
+    ) -> None:
         """Have calls of the API fail: down, lost, slow, nonsense, drip, error_500, rate_limited; None: no more."""
-        self.control("fail", mode=mode, seconds=seconds, paths=paths, times=times)
+        self.control("fail", mode=mode, seconds=seconds, paths=paths, methods=methods, times=times)
 
     def calls(self, pattern: str = "") -> list[tuple[str, str]]:
         """Method and path of each call of the API so far whose "METHOD /path" matches."""

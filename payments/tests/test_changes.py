@@ -118,6 +118,49 @@ def test_one_that_is_not_paid_ends_at_once(browser: Browser, shop: Shop, member:
     assert at_stripe(subscription)["status"] == "canceled"
 
 
+def test_what_was_paid_just_now_is_not_ended_though_the_page_said_at_once(
+    browser: Browser, shop: Shop, member: User
+) -> None:
+    subscription = known(shop.subscribe(member, card="declined_later", trial_days=1))
+    shop.stripe.advance(days=2)
+    known(subscription)
+    page = follow(browser, browser.get("/billing/"), "Cancel…")
+    assert "It ends at once" in words(page)
+    shop.stripe.card(customers.get_or_create(member).customer_id, "good")
+    shop.stripe.advance(days=4)  # it is tried again, and paid; the event is late
+
+    answer = press(browser, page, CANCEL, follow=True)
+
+    assert "Your membership has changed meanwhile." in words(answer)
+    assert "renews on" in words(answer)
+    assert at_stripe(subscription)["status"] == "active"
+    assert at_stripe(subscription)["cancel_at_period_end"] is False
+
+
+def test_what_was_not_paid_meanwhile_does_not_end_at_once_where_the_page_said_later(
+    browser: Browser, shop: Shop, member: User, active: str
+) -> None:
+    page = browser.get(f"{CANCEL}?subscription={active}")
+    assert "You keep everything until" in words(page)
+    shop.stripe.card(customers.get_or_create(member).customer_id, "declined")
+    shop.stripe.advance(days=32)  # the event is late
+
+    answer = press(browser, page, CANCEL, follow=True)
+    assert "Your membership has changed meanwhile." in words(answer)
+    assert "is still to be paid" in words(answer)
+    assert at_stripe(active)["status"] == "past_due"
+
+    answer = press(browser, page, CANCEL, follow=True)  # by the button of before, though our row is right by now
+    assert "Your membership has changed meanwhile." in words(answer)
+    assert at_stripe(active)["status"] == "past_due"
+
+
+def test_a_form_that_does_not_say_what_was_told_is_shown_again(browser: Browser, active: str) -> None:
+    answer = browser.send_from(browser.get(f"{CANCEL}?subscription={active}"), CANCEL, subscription=active)
+    assert "You keep everything until" in words(answer)
+    assert at_stripe(active)["cancel_at_period_end"] is False
+
+
 # Another plan
 
 
@@ -356,7 +399,7 @@ def test_what_was_done_though_its_answer_was_lost_shows_when_the_event_comes(
 ) -> None:
     shop.news()
     page = browser.get(f"{CANCEL}?subscription={active}")
-    shop.stripe.misbehave("lost")
+    shop.stripe.misbehave("lost", methods="POST")
     assert press(browser, page, CANCEL).status_code == 503
     shop.stripe.misbehave(None)
     assert {answer.status for answer in shop.tell(asgi)} == {200}
