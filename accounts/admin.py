@@ -283,7 +283,13 @@ class MembershipAdmin(Confirmed, admin.ModelAdmin[Membership]):
         page = self.confirmed(request, queryset, button="End", question="End these memberships now?")
         if page is None:
             for row in queryset:
-                if membership.end(row):
+                if row.source == Membership.Source.SUBSCRIPTION and self.in_force(row):
+                    messages.error(
+                        request,
+                        f"{row}: left as it is. It is paid for, so Stripe would open it again and go on charging: "
+                        "cancel the subscription at Stripe, and it ends here too.",
+                    )
+                elif membership.end(row):
                     self.log_change(request, row, "Ended.")
                     messages.success(request, f"{row}: ended.")
                 else:

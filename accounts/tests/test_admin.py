@@ -206,6 +206,15 @@ def test_a_membership_is_ended(admin: Client, member: User) -> None:
     assert not membership.may_see_members_content(member)
 
 
+def test_a_membership_that_is_paid_for_is_cancelled_at_stripe_instead(admin: Client, member: User) -> None:
+    paid = Membership.objects.create(user=member, source=Membership.Source.SUBSCRIPTION)
+
+    answer = act(admin, "/admin/accounts/membership/", "end_now", paid, confirmed="yes")
+
+    assert "cancel the subscription at Stripe, and it ends here too" in text_of(answer)
+    assert membership.may_see_members_content(member)
+
+
 def test_one_browser_session_is_ended(admin: Client, member: User) -> None:
     browser = Browser()
     browser.sign_in()
