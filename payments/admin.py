@@ -161,7 +161,7 @@ class SubscriptionAdmin(AtStripe, ReadOnly, admin.ModelAdmin[Subscription]):
     fieldsets = [
         (None, {"fields": ["subscription_id", "customer", "whose", "status", "membership", "at_stripe"]}),
         ("What is paid", {"fields": ["plan", "price_id", "quantity", "amount", "every"]}),
-        ("When", {"fields": ["started_at", "trial_ends_at", "period_starts_at", "period_ends_at"]}),
+        ("When", {"fields": ["started_at", "trial_ends_at", "period_starts_at", "period_ends_at", "past_due_since"]}),
         ("Its end", {"fields": ["cancels_at", "canceled_at", "ended_at", "cancellation_reason"]}),
         ("The row", {"fields": ["livemode", "updated_at"]}),
     ]

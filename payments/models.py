@@ -149,6 +149,7 @@ class Subscription(ExportModelOperationsMixin("subscription"), models.Model):  #
     trial_ends_at = models.DateTimeField(null=True, blank=True)
     period_starts_at = models.DateTimeField(null=True, blank=True)
     period_ends_at = models.DateTimeField(null=True, blank=True)
+    past_due_since = models.DateTimeField(null=True, blank=True, help_text="When its payment failed, while it is due.")
     cancels_at = models.DateTimeField(null=True, blank=True, help_text="When it is to end; empty: it renews.")
     canceled_at = models.DateTimeField(null=True, blank=True, help_text="When its end was asked for.")
     ended_at = models.DateTimeField(null=True, blank=True)

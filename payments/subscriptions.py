@@ -3,7 +3,7 @@
 | status | access |
 | --- | --- |
 | trialing, active | until its end where it is to end, else until the period is over and the grace period after it |
-| past_due | for the grace period, from the start of the period that was not paid |
+| past_due | for the grace period, from when it became so: once, however many periods begin meanwhile |
 | anything else | none |
 
 Refunds and disputes move money, not access: whoever is to lose access for one is cancelled at Stripe.
@@ -48,6 +48,8 @@ def store(*, subscription: Object) -> Subscription:
         "cancellation_reason": ((subscription.get("cancellation_details") or {}).get("reason") or "")[:40],
         "livemode": subscription["livemode"],
     }
+    former = Subscription.objects.filter(subscription_id=subscription["id"]).first()
+    values["past_due_since"] = _past_due_since(former, values["status"], values["period_starts_at"])
     row, _ = Subscription.objects.update_or_create(subscription_id=subscription["id"], defaults=values)
     give_access(row)
     return row
@@ -66,7 +68,8 @@ def access(subscription: Subscription) -> datetime | None:
             period_ends_at = subscription.period_ends_at or subscription.trial_ends_at
             until = period_ends_at + grace if period_ends_at else None
         case Status.PAST_DUE:
-            until = subscription.period_starts_at + grace if subscription.period_starts_at else None
+            since = subscription.past_due_since or subscription.period_starts_at
+            until = since + grace if since else None
         case _:
             return None
     return min(filter(None, (until, subscription.cancels_at)), default=None)
@@ -99,6 +102,16 @@ def cancels_at(subscription: Object, period_ends_at: datetime | None) -> datetim
     if subscription.get("cancel_at"):
         return moment(subscription["cancel_at"])
     return period_ends_at if subscription.get("cancel_at_period_end") else None
+
+
+def _past_due_since(former: Subscription | None, status: str, period_starts_at: datetime | None) -> datetime | None:
+    """Since when a payment is due: the beginning of the period, unless it failed in the middle of one known before."""
+    if status != Status.PAST_DUE:
+        return None
+    if former is not None and former.status == Status.PAST_DUE:
+        return former.past_due_since or former.period_starts_at
+    in_the_middle = former is not None and former.period_starts_at == period_starts_at
+    return timezone.now() if in_the_middle else period_starts_at
 
 
 def _item_of_plan(subscription: Object) -> tuple[Any, Plan | None]:

@@ -101,6 +101,47 @@ def test_what_was_not_paid_for_long_is_good_no_more(customer: Customer, plan: Pl
     assert not membership.may_see_members_content(member)
 
 
+def test_the_grace_period_does_not_begin_anew_with_each_period(customer: Customer, plan: Plan, member: User) -> None:
+    """A plan that is paid by the week, and tried for three."""
+    week = 7 * DAY
+    subscriptions.store(subscription=subscription(begins=NOW - 10 * DAY, ends=NOW - 3 * DAY))
+    for number in range(3):
+        begins = NOW - 3 * DAY + number * week
+        row = subscriptions.store(subscription=subscription(status="past_due", begins=begins, ends=begins + week))
+        assert until(row) == NOW - 3 * DAY + GRACE
+    assert not membership.may_see_members_content(member, NOW + 5 * DAY)
+
+    row = subscriptions.store(subscription=subscription(begins=NOW + 11 * DAY, ends=NOW + 18 * DAY))
+    assert row.past_due_since is None
+    row = subscriptions.store(subscription=subscription(status="past_due", begins=NOW + 18 * DAY, ends=NOW + 25 * DAY))
+    assert until(row) == NOW + 18 * DAY + GRACE
+
+
+def test_what_fails_in_the_middle_of_a_period_has_its_days_of_grace(
+    customer: Customer, plan: Plan, member: User
+) -> None:
+    """Such as the difference to a dearer plan."""
+    period = {"begins": NOW - 20 * DAY, "ends": NOW + 10 * DAY}
+    subscriptions.store(subscription=subscription(**period))
+
+    row = subscriptions.store(subscription=subscription(status="past_due", **period))
+
+    assert row.past_due_since is not None
+    assert abs(row.past_due_since - timezone.now()) < timedelta(minutes=5)
+    assert until(row) == row.past_due_since + GRACE
+    assert until(subscriptions.store(subscription=subscription(status="past_due", **period))) == until(row)
+    assert membership.may_see_members_content(member)
+
+
+def test_one_that_was_past_due_before_that_was_noted_keeps_its_days(customer: Customer, plan: Plan) -> None:
+    subscriptions.store(subscription=subscription(status="past_due"))
+    Subscription.objects.update(past_due_since=None)
+
+    row = subscriptions.store(subscription=subscription(status="past_due"))
+
+    assert until(row) == NOW - DAY + GRACE
+
+
 @pytest.mark.parametrize("status", ["incomplete", "incomplete_expired", "unpaid", "paused", "canceled", "of_tomorrow"])
 def test_anything_else_is_good_for_nothing(customer: Customer, plan: Plan, member: User, status: str) -> None:
     subscriptions.store(subscription=subscription(status=status))
