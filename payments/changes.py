@@ -13,11 +13,17 @@ import structlog
 
 from observability.problems import Conflict
 
-from . import processing, stripe_api
-from .models import ENDED, UNPAID, Customer, Plan, Status, Subscription
+from . import invoices, processing, stripe_api
+from .models import ENDED, UNPAID, Customer, Plan, Reason, Status, Subscription
 
 STOPPED = "stopped_for_deletion"  # in the metadata, where one ends because the account is about to be deleted
 RENEWED: Any = {"cancel_at_period_end": False, "metadata": {STOPPED: ""}}
+DECLINED = "The bank declined the card, so your plan stays as it was. Replace the card first."
+WANTS_TO_ASK = (
+    "The bank wants you to confirm this payment, and cannot ask you here, so your plan stays as it was. Replace the "
+    "card on your page at Stripe, where the bank can ask you, and change the plan then; or cancel, and choose the "
+    "other plan when this one has ended."
+)
 
 log = structlog.get_logger("payments")
 
@@ -120,9 +126,8 @@ def change_plan(subscription: Subscription, *, plan: Plan, prorated_at: int | No
                 }
                 subscriptions.update(subscription.subscription_id, wanted)
         except stripe.CardError as error:
-            raise Declined(
-                "The bank declined the card, so your plan stays as it was. Replace the card first."
-            ) from error
+            asks = invoices.reason_of(error.code or "", "") == Reason.AUTHENTICATION_REQUIRED
+            raise Declined(WANTS_TO_ASK if asks else DECLINED) from error
         except stripe.InvalidRequestError as error:
             raise _refused(subscription.subscription_id, error) from error
     return _shown(subscription.subscription_id)

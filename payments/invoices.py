@@ -20,6 +20,7 @@ REASONS = {
         "authentication_required",
         "invoice_payment_intent_requires_action",
         "payment_intent_authentication_failure",
+        "subscription_payment_intent_requires_action",
     },
     Reason.PROCESSING_ERROR: {"processing_error", "issuer_not_available", "reenter_transaction", "try_again_later"},
     Reason.CARD_DECLINED: {"card_declined"},

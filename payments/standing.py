@@ -43,7 +43,8 @@ class Standing:
     subscription: Subscription
     state: State
     access_until: datetime | None  # None: without end, or there is none
-    unpaid: Invoice | None  # the invoice to pay, where there is one
+    unpaid: Invoice | None  # the newest invoice that can be paid, where there is one
+    reopens: bool  # whether paying makes it active again: Stripe wants its latest invoice paid, which may be a draft
 
     @property
     def name(self) -> str:
@@ -55,6 +56,11 @@ class Standing:
         """Why the last payment failed, as a sentence."""
         reason = self.unpaid.reason if self.unpaid else ""
         return WHY[Reason(reason)] if reason else ""
+
+    @property
+    def to_pay(self) -> Invoice | None:
+        """The invoice whose payment puts it right, where one does."""
+        return None if self.state in {State.TRIAL, State.ACTIVE, State.ENDED} or not self.reopens else self.unpaid
 
     @property
     def may_change(self) -> bool:
@@ -104,8 +110,11 @@ def _rows(user: User) -> SubscriptionQuerySet:
 def _standing(subscription: Subscription, now: datetime) -> Standing:
     until = subscription.membership.ends_at if subscription.membership else None
     has_access = subscription.membership is not None and (until is None or until > now)
-    unpaid = subscription.invoices.filter(status="open").order_by("issued_at").first()
-    return Standing(subscription, _state(subscription, has_access=has_access), until if has_access else None, unpaid)
+    due = list(subscription.invoices.filter(status__in=("open", "draft")).order_by("-issued_at", "-pk"))
+    unpaid = next((invoice for invoice in due if invoice.status == "open"), None)
+    reopens = not (subscription.status == Status.UNPAID and due and due[0].status == "draft")
+    state = _state(subscription, has_access=has_access)
+    return Standing(subscription, state, until if has_access else None, unpaid, reopens)
 
 
 def _state(subscription: Subscription, *, has_access: bool) -> State:

@@ -12,6 +12,7 @@ CARDS = {
     "declined_later": "0341",
     "insufficient_funds": "9995",
     "expired_card": "0069",
+    "authentication": "3184",
 }
 _DECLINED = ("card_declined", "generic_decline", "Your card was declined.")
 FAILURES = {
@@ -19,6 +20,11 @@ FAILURES = {
     "declined_later": _DECLINED,
     "insufficient_funds": ("card_declined", "insufficient_funds", "Your card has insufficient funds."),
     "expired_card": ("expired_card", "expired_card", "Your card has expired."),
+    "authentication": (
+        "authentication_required",
+        "authentication_required",
+        "Your card was declined. This transaction requires authentication.",
+    ),
 }
 # Stripe's own test cards (docs.stripe.com/testing), as they are named in calls of the API.
 TEST_CARDS = {
@@ -27,6 +33,7 @@ TEST_CARDS = {
     "pm_card_chargeCustomerFail": "declined_later",
     "pm_card_visa_chargeDeclinedInsufficientFunds": "insufficient_funds",
     "pm_card_chargeDeclinedExpiredCard": "expired_card",
+    "pm_card_authenticationRequired": "authentication",
 }
 
 

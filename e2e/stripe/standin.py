@@ -73,7 +73,7 @@ class Handle:
         self.control(f"portal/{session}", **action)
 
     def card(self, customer: str, behaviour: str) -> None:
-        """Have a customer's cards behave so from now on: good, declined, insufficient_funds, expired_card."""
+        """Have a customer's cards behave so from now on: good, declined, authentication (`money.CARDS`)."""
         self.control("card", customer=customer, behaviour=behaviour)
 
     def dispute(self, charge: str) -> Object:

@@ -55,6 +55,10 @@ def price_to_bill(state: State, entry: Object) -> Object:
 
 def _refuse_card(state: State, card: Object) -> None:
     behaviour = state.behaviours[card["id"]]
+    if behaviour == "authentication":
+        message = "Payment for this subscription requires additional user action before it can be completed."
+        code = "subscription_payment_intent_requires_action"
+        raise Refused(message, status=402, type="card_error", code=code)
     if behaviour != "good":
         raise money.declined(behaviour)
 

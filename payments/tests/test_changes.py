@@ -118,6 +118,32 @@ def test_one_that_is_not_paid_ends_at_once(browser: Browser, shop: Shop, member:
     assert at_stripe(subscription)["status"] == "canceled"
 
 
+def test_what_no_payment_opens_any_more_says_what_does(browser: Browser, shop: Shop, member: User) -> None:
+    shop.stripe.configure(dunning_end="unpaid")
+    subscription = shop.subscribe(member, card="declined_later", trial_days=1)
+
+    def after(days: int) -> str:
+        shop.stripe.advance(days=days)
+        for invoice in shop.get("/v1/invoices")["data"]:
+            processing.synchronise("invoice", invoice["id"])
+        return words(browser.get("/billing/"))
+
+    page = after(20)
+    assert at_stripe(subscription)["status"] == "unpaid"
+    assert "It opens again as soon as it is paid. Pay €9.00" in page
+
+    page = after(20)
+    assert "Another period has begun since, and paying for the old one does not open it any more." in page
+    assert "To come back, cancel this membership" in page
+    assert "It opens again" not in page
+    assert "Pay €9.00" not in page
+
+    press(browser, follow(browser, browser.get("/billing/"), "Cancel…"), CANCEL)
+    assert not may_see_members_content(member)
+    known(shop.subscribe(member))
+    assert may_see_members_content(member)
+
+
 def test_what_was_paid_just_now_is_not_ended_though_the_page_said_at_once(
     browser: Browser, shop: Shop, member: User
 ) -> None:
@@ -265,6 +291,18 @@ def test_a_card_that_is_declined_leaves_the_plan_as_it_was(
     assert "It costs €9.00 a month" in words(answer)
     assert at_stripe(active)["items"]["data"][0]["price"]["id"] == shop.plans.monthly
     assert may_see_members_content(member)
+
+
+def test_a_bank_that_wants_to_ask_is_told_apart_from_one_that_declines(
+    browser: Browser, shop: Shop, member: User, active: str
+) -> None:
+    shop.stripe.card(customers.get_or_create(member).customer_id, "authentication")
+    page = browser.get(f"{CHANGE}?subscription={active}&plan={shop.plans.yearly}")
+    answer = press(browser, page, CHANGE, follow=True)
+    assert "The bank wants you to confirm this payment, and cannot ask you here" in words(answer)
+    assert "Replace the card on your page at Stripe" in words(answer)
+    assert "declined" not in words(answer)
+    assert at_stripe(active)["items"]["data"][0]["price"]["id"] == shop.plans.monthly
 
 
 @pytest.mark.parametrize("plan", ["price_none", "demo_year", "yen", "present", "nul"])

@@ -189,6 +189,13 @@ def test_an_unpaid_one_is_closed_until_it_is_paid(member: User, customer: Custom
     assert "Replace the card" in said
 
 
+def test_of_several_that_are_not_paid_the_newest_is_to_be_paid(member: User, customer: Customer) -> None:
+    subscription = subscribe(customer, status="past_due", period_starts_at=days_ago(2))
+    rows.failed(subscription, hosted_url="https://invoice.example/old", issued_at=days_ago(9))
+    rows.failed(subscription, hosted_url="https://invoice.example/new", issued_at=days_ago(2))
+    assert 'class="button" href="https://invoice.example/new">Pay €9.00' in text_of(browser_of(member).get("/billing/"))
+
+
 def test_a_paused_one_asks_for_a_card(member: User, customer: Customer) -> None:
     subscribe(customer, status="paused", trial_ends_at=days_ago(1))
     assert "there was no card to charge. It goes on when you add one. Add a card" in shown(member)
