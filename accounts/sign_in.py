@@ -7,11 +7,13 @@ its second factor is not counted yet.
 
 from typing import Any
 
+from allauth.account.adapter import get_adapter
 from allauth.account.models import EmailAddress
 from allauth.core import ratelimit
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import update_last_login
+from django.db import transaction
 from django.http import HttpRequest
 
 from observability import security
@@ -140,7 +142,7 @@ def sign_out(*, token: str) -> None:
 
 
 def change_password(*, request: HttpRequest, user: User, current: str, new: str) -> TokenPair:
-    """Change the password, end every sign-in, and begin one anew for whoever changed it.
+    """Change the password, end every sign-in, begin one anew for whoever changed it, and mail a word of it.
 
     Raises:
         WrongCredentials, lockout.TooManyAttempts: about the current password.
@@ -152,8 +154,10 @@ def change_password(*, request: HttpRequest, user: User, current: str, new: str)
             state: Any = request
             raise lockout.TooManyAttempts(state.axes_wait_seconds)
         raise registration.Refused({"current_password": ["The password is wrong."]})
-    registration.set_password(user, new, field="new_password")
-    sessions.end_all(user, reason="password_changed")
+    with transaction.atomic():
+        registration.set_password(user, new, field="new_password")
+        sessions.end_all(user, reason="password_changed")
+        get_adapter().send_notification_mail("account/email/password_changed", user)  # as the page does
     return tokens.issue(user)
 
 

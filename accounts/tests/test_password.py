@@ -1,6 +1,7 @@
 """PUT /auth/password and POST /auth/logout/all."""
 
 import pytest
+from django.core.mail import EmailMessage
 
 from accounts import signals, tokens
 from accounts.models import User
@@ -33,6 +34,19 @@ def test_it_changes_the_password_and_ends_every_other_sign_in(asgi: AsgiClient, 
     assert asgi.post("/auth/refresh", json={"refresh": other.refresh}).status == 401
     assert not browser.signed_in
     assert asgi.post("/auth/login", json={"username": "mara", "password": NEW}).status == 200
+
+
+def test_a_mail_tells_of_it_as_it_does_where_a_page_changes_it(
+    asgi: AsgiClient, member: User, mailoutbox: list[EmailMessage]
+) -> None:
+    change(asgi, tokens.issue(member), current="wrong")
+    assert mailoutbox == []
+
+    change(asgi, tokens.issue(member))
+
+    (mail,) = mailoutbox
+    assert mail.to == ["mara@example.org"]
+    assert "password has been changed" in mail.body
 
 
 def test_it_wants_the_current_password(asgi: AsgiClient, member: User) -> None:
