@@ -171,7 +171,7 @@ class AccountAdmin(Confirmed, UserAdmin[User]):
     @admin.action(description="Unlock: forget failed sign-ins", permissions=["change"])
     def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         """Let the accounts try again at once."""
-        for user in queryset:
+        for user in _changeable(request, queryset):
             number = lockout.unlock(key=lockout.key_of(user))
             self.log_change(request, user, f"Unlocked: {number} failures forgotten.")
             messages.success(request, f"{user}: {number} failures forgotten.")
@@ -318,8 +318,9 @@ class UserSessionAdmin(ReadOnly, Confirmed, admin.ModelAdmin[Any]):
         """Sign the browsers out."""
         page = self.confirmed(request, queryset, button="End", question="End these sessions?")
         if page is None:
-            for row in queryset:
+            for row in queryset.filter(user__in=_changeable(request, User.objects.all())):
                 row.end()
+                self.log_change(request, row.user, "A browser was signed out.")
                 messages.success(request, f"{row}: ended.")
         return page
 
@@ -345,7 +346,11 @@ class RefreshFamilyAdmin(ReadOnly, Confirmed, admin.ModelAdmin[RefreshFamily]):
         """End the sign-ins; their tokens are worth nothing from then on."""
         page = self.confirmed(request, queryset, button="End", question="End these sign-ins?")
         if page is None:
-            number = tokens.revoke_all(queryset)
+            theirs = queryset.filter(user__in=_changeable(request, User.objects.all()))
+            users = list(User.objects.filter(refresh_families__in=theirs).distinct())
+            number = tokens.revoke_all(theirs)
+            for user in users:
+                self.log_change(request, user, "Sign-ins over the API were ended.")
             messages.success(request, f"{number} ended.")
         return page
 
@@ -367,9 +372,15 @@ class FailedSignInAdmin(ReadOnly, admin.ModelAdmin[Any]):
 
     @admin.action(description="Unlock the accounts", permissions=["unlock"])
     def unlock(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Forget every failure of the names chosen."""
+        """Forget every failure of the names chosen; of staff's, for superusers."""
         for name in sorted(set(queryset.values_list("username", flat=True))):
-            messages.success(request, f"{name}: {lockout.unlock(key=name)} failures forgotten.")
+            user = User.objects.by_name_or_email(name)
+            if user is not None and not _changeable(request, User.objects.filter(pk=user.pk)).exists():
+                continue
+            tried = user or queryset.filter(username=name).first()  # nobody may have that name
+            number = lockout.unlock(key=name)
+            self.log_change(request, tried, f"Unlocked {name}: {number} failures forgotten.")
+            messages.success(request, f"{name}: {number} failures forgotten.")
 
 
 @admin.register(Authenticator)

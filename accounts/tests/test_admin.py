@@ -7,6 +7,7 @@ import pytest
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from axes.models import AccessFailureLog
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
@@ -266,6 +267,50 @@ def helper(db: None) -> User:
     user = User.objects.create_user("hella", "hella@example.org", PHRASE, is_staff=True)
     user.user_permissions.add(*Permission.objects.filter(codename__in=["change_user", "view_user"]))
     return user
+
+
+def test_what_staff_end_or_unlock_stands_in_the_history(admin: Client, staff: User, member: User) -> None:
+    Browser().sign_in()
+    tokens.issue(member)
+    for name in ("mara", "nobody"):
+        AccessFailureLog.objects.create(username=name, path_info="/auth/login")
+
+    for path, action, rows in (
+        ("/admin/usersessions/usersession/", "end", UserSession.objects.filter(user=member)),
+        ("/admin/accounts/refreshfamily/", "revoke", RefreshFamily.objects.all()),
+        ("/admin/axes/accessfailurelog/", "unlock", AccessFailureLog.objects.all()),
+    ):
+        act(admin, path, action, *rows, confirmed="yes")
+
+    entries = LogEntry.objects.filter(user=staff).order_by("pk")
+    assert [(entry.object_repr, entry.change_message) for entry in entries if entry.object_repr == "mara"] == [
+        ("mara", "A browser was signed out."),
+        ("mara", "Sign-ins over the API were ended."),
+        ("mara", "Unlocked mara: 1 failures forgotten."),
+    ]
+    assert "Unlocked nobody: 1 failures forgotten." in [entry.change_message for entry in entries]
+
+
+def test_staff_end_and_unlock_nothing_of_superusers(helper: User, staff: User, member: User) -> None:
+    helper.user_permissions.add(*Permission.objects.filter(codename__startswith="view_"))
+    client = Client()
+    client.force_login(helper)
+    for user in (staff, member):
+        Browser().sign_in(user.username)
+        tokens.issue(user)
+        AccessFailureLog.objects.create(username=user.username, path_info="/auth/login")
+
+    for path, action, rows in (
+        ("/admin/usersessions/usersession/", "end", UserSession.objects.exclude(user=helper)),
+        ("/admin/accounts/refreshfamily/", "revoke", RefreshFamily.objects.all()),
+        ("/admin/axes/accessfailurelog/", "unlock", AccessFailureLog.objects.all()),
+        (USERS, "unlock", User.objects.filter(pk=staff.pk)),
+    ):
+        act(client, path, action, *rows, confirmed="yes")
+
+    assert UserSession.objects.exclude(user=helper).get().user == staff
+    assert RefreshFamily.objects.get(revoked_at=None).user == staff
+    assert AccessFailureLog.objects.get().username == staff.username
 
 
 def test_staff_cannot_make_themselves_or_others_superusers(helper: User, member: User) -> None:

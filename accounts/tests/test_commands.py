@@ -5,6 +5,9 @@ from io import StringIO
 
 import pytest
 from axes.models import AccessFailureLog
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -70,6 +73,26 @@ def test_a_room_that_registers_is_exported_and_erased(member: User, monkeypatch:
     assert erased == ["mara"]
     with pytest.raises(ValueError, match="registered twice"):
         personal_data.register("room", export=str, erase=print)
+
+
+def test_what_an_erased_member_of_staff_did_in_the_admin_stays(member: User, staff: User) -> None:
+    kind = ContentType.objects.get_for_model(User)
+    for user in (staff, member):
+        for _ in range(2):
+            LogEntry.objects.create(
+                user=user, content_type=kind, object_id="1", object_repr="somebody", action_flag=2, change_message="x"
+            )
+        wish(user, days_ago=15)
+
+    run("erase_accounts")
+
+    (nobody,) = User.objects.all()
+    assert set(LogEntry.objects.values_list("user", flat=True)) == {nobody.pk}
+    assert LogEntry.objects.count() == 4
+    assert (nobody.username, nobody.is_active, nobody.is_staff) == ("erased staff", False, False)
+    assert not nobody.has_usable_password()
+    with pytest.raises(ValidationError):
+        nobody.full_clean()  # nobody can sign up by that name
 
 
 @pytest.mark.parametrize("written", ["mara", "MARA", "mara@example.org"])
