@@ -1,5 +1,6 @@
 """Accounts in the admin: who they are, where they are signed in, what failed, and what staff may do about it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from django.utils import timezone
 
 from observability.admin import ReadOnly
 
-from . import lockout, membership, sessions, tokens
+from . import lockout, membership, personal_data, registration, sessions, tokens
 from .forms import GiveMembershipForm, lies_ahead
 from .models import Membership, OutgoingMail, RefreshFamily, User
 
@@ -32,6 +33,10 @@ for model in (
 
 
 RIGHTS = ["is_staff", "is_superuser", "groups", "user_permissions"]
+ANOTHER_ADDRESS = (
+    "Another address replaces all that the account has, and a mail asks for it to be verified. Whoever is signed in "
+    "to the account is signed out. Make sure who is asking: by its mails, a password is reset."
+)
 FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 
@@ -39,7 +44,7 @@ class Confirmed:
     """Actions that ask first, on the page that deliveries use too."""
 
     def confirmed(
-        self, request: HttpRequest, rows: QuerySet[Any], *, button: str, question: str
+        self, request: HttpRequest, rows: QuerySet[Any], *, button: str, question: str, warnings: Sequence[str] = ()
     ) -> TemplateResponse | None:
         """The page that asks; None once it was answered."""
         if request.POST.get("confirmed") == "yes":
@@ -51,6 +56,7 @@ class Confirmed:
             "button": button,
             "opts": model_admin.opts,
             "rows": [(row, str(row)) for row in rows],
+            "warnings": warnings,
             "action": request.POST["action"],
             "origin": "",
             "origin_url": request.get_full_path(),
@@ -77,6 +83,12 @@ class AccountAdmin(Confirmed, UserAdmin[User]):
         """What a person may do is for superusers to say."""
         fixed = [*super().get_readonly_fields(request, obj)]
         return fixed if _staff(request).is_superuser else [*fixed, *RIGHTS]
+
+    def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **more: Any) -> Any:
+        """With a word on what another e-mail address means."""
+        if change:
+            more["help_texts"] = {"email": ANOTHER_ADDRESS}
+        return super().get_form(request, obj, change=change, **more)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Staff are changed, and given new passwords, by superusers alone."""
@@ -141,10 +153,17 @@ class AccountAdmin(Confirmed, UserAdmin[User]):
         return "ended by hand" if user.until == FOREVER else f"{user.until:%Y-%m-%d}"
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        """Save; who may no longer sign in is out at once."""
+        """Save; who may no longer sign in is out at once, and another address has to be verified."""
         super().save_model(request, obj, form, change)
-        if change and not obj.is_active and "is_active" in form.changed_data:
+        if not change:
+            return
+        if not obj.is_active and "is_active" in form.changed_data:
             sessions.end_all(obj, reason="deactivated")
+            for warning in _charged([obj]):
+                messages.warning(request, warning)
+        if "email" in form.changed_data and obj.email != form.initial["email"].lower():
+            registration.replace_address(request=request, user=obj)
+            self.log_change(request, obj, "Another e-mail address: to be verified, signed out everywhere.")
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         """Change a user's password, and end every sign-in made with the former one."""
@@ -179,7 +198,8 @@ class AccountAdmin(Confirmed, UserAdmin[User]):
     @admin.action(description="Deactivate", permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         """Keep the accounts from signing in, and sign them out at once."""
-        page = self.confirmed(request, queryset, button="Deactivate", question="Deactivate these accounts?")
+        question, warnings = "Deactivate these accounts?", _charged(queryset)
+        page = self.confirmed(request, queryset, button="Deactivate", question=question, warnings=warnings)
         if page is None:
             for user in _changeable(request, queryset).exclude(pk=_staff(request).pk):
                 User.objects.filter(pk=user.pk).update(is_active=False, updated_at=timezone.now())
@@ -227,6 +247,14 @@ def _staff(request: HttpRequest) -> User:
 def _changeable(request: HttpRequest, users: QuerySet[User]) -> QuerySet[User]:
     """Those that whoever is signed in may change: staff only for superusers."""
     return users if _staff(request).is_superuser else users.filter(is_staff=False, is_superuser=False)
+
+
+def _charged(users: Sequence[User] | QuerySet[User]) -> list[str]:
+    """What to say to who deactivates accounts that are charged, where some are."""
+    number = len(personal_data.charged(users))
+    who = "It goes" if len(users) == 1 else "1 of them goes" if number == 1 else f"{number} of them go"
+    ends = "which deactivating does not end: cancel it at Stripe, where it should not be paid any more."
+    return [f"{who} on being charged for a subscription, {ends}"] if number else []
 
 
 def _number(rows: QuerySet[Any], group: str) -> Any:

@@ -7,9 +7,10 @@ A room that keeps personal data registers both in its `AppConfig.ready`:
 `export(user)` returns what goes into the JSON file; `erase(user)` deletes or anonymises, before the user's row goes.
 What has to be done elsewhere, and may fail, runs with no transaction open: `requested(user)` when the deletion is asked
 for, and every day until it is carried out; `kept(user)` when the wish is taken back; `prepare(user)` before erasing.
+Who takes money from people says in `charged(users)` from which of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,6 +30,7 @@ class Keeper:
     prepare: Callable[[User], None] | None = None
     requested: Callable[[User], None] | None = None
     kept: Callable[[User], None] | None = None
+    charged: Callable[[Iterable[User]], set[int]] | None = None
 
 
 KEEPERS: dict[str, Keeper] = {}
@@ -42,6 +44,7 @@ def register(
     prepare: Callable[[User], None] | None = None,
     requested: Callable[[User], None] | None = None,
     kept: Callable[[User], None] | None = None,
+    charged: Callable[[Iterable[User]], set[int]] | None = None,
 ) -> None:
     """Have `name` exported and erased with every account.
 
@@ -50,7 +53,7 @@ def register(
     """
     if name in KEEPERS:
         raise ValueError(f"{name} is registered twice.")
-    KEEPERS[name] = Keeper(name, export, erase, prepare, requested, kept)
+    KEEPERS[name] = Keeper(name, export, erase, prepare, requested, kept, charged)
 
 
 def export(user: User, *, at: datetime | None = None) -> dict[str, Any]:
@@ -71,6 +74,11 @@ def kept(user: User) -> None:
     for keeper in KEEPERS.values():
         if keeper.kept is not None:
             keeper.kept(user)
+
+
+def charged(users: Iterable[User]) -> set[int]:
+    """The numbers of those who are charged for something again and again."""
+    return {pk for keeper in KEEPERS.values() if keeper.charged is not None for pk in keeper.charged(users)}
 
 
 def prepare(user: User) -> None:

@@ -2,6 +2,7 @@
 
 from allauth.account.internal.flows.email_verification import send_verification_email_to_address
 from allauth.account.models import EmailAddress
+from allauth.account.signals import email_changed
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import IntegrityError, transaction
@@ -9,6 +10,7 @@ from django.http import HttpRequest
 
 from observability.problems import Problem
 
+from . import sessions
 from .models import User
 
 
@@ -64,6 +66,28 @@ def ask_to_verify(request: HttpRequest, user: User) -> None:
     address = EmailAddress.objects.filter(user=user, primary=True).first()
     if address and not address.verified:
         send_verification_email_to_address(request, address, signup=True)
+
+
+def replace_address(*, request: HttpRequest, user: User) -> None:
+    """Make `user.email`, as somebody has changed it, their only address, unverified; end their sign-ins; mail a link.
+
+    Whoever reads the mails to a former address can reset no password by it any more.
+    """
+    with transaction.atomic():
+        known = EmailAddress.objects.filter(user=user)
+        former = known.filter(primary=True).first()
+        known.delete()
+        address = EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=False)
+        sessions.end_all(user, reason="signed_out", keep=request if user.pk == request.user.pk else None)
+        email_changed.send(
+            sender=EmailAddress, request=request, user=user, from_email_address=former, to_email_address=address
+        )
+    address.send_confirmation(request)
+
+
+def has_verified_address(user: User) -> bool:
+    """Whether any address of theirs is verified: without one, a forgotten password is not reset by mail."""
+    return EmailAddress.objects.filter(user=user, verified=True).exists()
 
 
 def set_password(user: User, password: str, *, field: str = "password") -> None:

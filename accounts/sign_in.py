@@ -8,7 +8,6 @@ its second factor is not counted yet.
 from typing import Any
 
 from allauth.account.adapter import get_adapter
-from allauth.account.models import EmailAddress
 from allauth.core import ratelimit
 from django.conf import settings
 from django.contrib.auth import authenticate
@@ -103,7 +102,7 @@ def sign_in(*, request: HttpRequest, username: str, password: str, code: str = "
             raise lockout.TooManyAttempts(state.axes_wait_seconds)
         raise WrongCredentials
     _verify_second_factor(request, user, code)
-    if settings.EMAIL_VERIFICATION_REQUIRED and not EmailAddress.objects.filter(user=user, verified=True).exists():
+    if settings.EMAIL_VERIFICATION_REQUIRED and not registration.has_verified_address(user):
         failed()
         registration.ask_to_verify(request, user)
         raise EmailNotVerified

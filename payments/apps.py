@@ -24,4 +24,5 @@ class PaymentsConfig(AppConfig):
             prepare=own_data.prepare,
             requested=own_data.requested,
             kept=own_data.kept,
+            charged=own_data.charged,
         )

@@ -4,6 +4,7 @@ Payment records are kept, as the law asks: a customer's rows stay under Stripe's
 were. Stripe's own records of the customer are deleted there, by the operator (docs/how-to/erase-at-stripe.md).
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -96,6 +97,14 @@ def erase(user: User) -> None:
         locks.hold_customer(customer.customer_id)  # so that an event that is being written is forgotten too
         mirror.forget(customer.customer_id)
         Customer.objects.filter(pk=customer.pk).update(user=None, erased_at=now, updated_at=now)
+
+
+def charged(users: Iterable[User]) -> set[int]:
+    """The numbers of those who have a subscription that has not ended and is to be renewed."""
+    going_on = Subscription.objects.standing().filter(cancels_at=None, customer__user__in=[user.pk for user in users])
+    if stripe_api.is_configured():  # what was tried in test mode costs nobody anything
+        going_on = going_on.filter(livemode=settings.STRIPE_LIVE_MODE)
+    return set(going_on.values_list("customer__user_id", flat=True))
 
 
 def _to_be_reached(user: User) -> list[Customer]:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from axes.models import AccessFailureLog
@@ -149,6 +150,48 @@ def test_unticking_active_signs_out_at_once(admin: Client, member: User) -> None
     assert not User.objects.get(pk=member.pk).is_active
     assert RefreshFamily.objects.get().revoked_at is not None
     assert AsgiClient().get("/auth/me", headers={"Authorization": f"Bearer {pair.access}"}).status == 401
+
+
+def save(admin: Client, user: User, **changed: str) -> Any:
+    """Send the form of an account with something changed."""
+    page = admin.get(f"{USERS}{user.pk}/change/")
+    fields = {name: value for name, value in page.context["adminform"].form.initial.items() if value is not None}
+    return admin.post(f"{USERS}{user.pk}/change/", {**fields, "groups": [], "user_permissions": [], **changed})
+
+
+def test_another_address_takes_the_place_of_all_and_is_to_be_verified(
+    admin: Client, staff: User, member: User, mailoutbox: list[Any]
+) -> None:
+    member.emailaddress_set.create(email="old@example.org", verified=True)
+    pair, browser = tokens.issue(member), Browser()
+    browser.sign_in()
+    assert "Another address replaces all" in text_of(admin.get(f"{USERS}{member.pk}/change/"))
+
+    assert save(admin, member, email="New@example.org").status_code == 302
+
+    (address,) = EmailAddress.objects.filter(user=member)
+    assert (address.email, address.primary, address.verified) == ("new@example.org", True, False)
+    (mail,) = mailoutbox
+    assert mail.to == ["new@example.org"]
+    assert not browser.signed_in
+    assert AsgiClient().get("/auth/me", headers={"Authorization": f"Bearer {pair.access}"}).status == 401
+    assert "to be verified, signed out everywhere" in LogEntry.objects.filter(user=staff).last().change_message
+    Browser().send("/accounts/password/reset/", email="mara@example.org")
+    assert not any("mara@example.org" in mail.to and "/reset/key/" in mail.body for mail in mailoutbox)
+
+
+def test_the_same_address_in_another_case_changes_nothing(admin: Client, member: User, mailoutbox: list[Any]) -> None:
+    save(admin, member, email="MARA@example.org")
+
+    assert EmailAddress.objects.get(user=member).verified
+    assert mailoutbox == []
+
+
+def test_staff_who_change_their_own_address_stay_signed_in(admin: Client, staff: User) -> None:
+    save(admin, staff, email="sam.new@example.org")
+
+    assert admin.get("/admin/").status_code == 200
+    assert not EmailAddress.objects.get(user=staff).verified
 
 
 def test_a_password_given_by_staff_ends_every_sign_in(admin: Client, member: User) -> None:

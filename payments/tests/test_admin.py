@@ -16,6 +16,8 @@ from payments.models import Invoice, Movement
 from payments.tests import rows
 
 pytestmark = pytest.mark.django_db
+
+USERS = "/admin/accounts/user/"
 MODELS = ["plan", "customer", "subscription", "invoice", "movement", "webhookevent"]
 
 
@@ -45,6 +47,23 @@ def some_of_each(number: int) -> None:
         rows.event(**of)
         rows.failed_event(**of)
         rows.plan()
+
+
+def test_who_deactivates_members_that_pay_is_told_that_they_go_on_paying(admin: Client, member: User) -> None:
+    def asked(*users: User) -> str:
+        chosen = {"action": "deactivate", "_selected_action": [user.pk for user in users]}
+        return admin.post(USERS, chosen).content.decode()
+
+    paying, cancelled = rows.customer("pia"), rows.customer("carl")
+    rows.subscription(paying, rows.plan())
+    rows.subscription(cancelled, rows.plan(), cancels_at=rows.days_ago(-9))
+    ended = rows.subscription(rows.customer("edda"), rows.plan(), status="canceled")
+
+    assert "being charged" not in asked(member, cancelled.user, ended.customer.user)
+    page = asked(member, paying.user, cancelled.user)
+    assert "1 of them goes on being charged for a subscription, which deactivating does not end" in page
+    assert "It goes on being charged for a subscription" in asked(paying.user)
+    assert "cancel it at Stripe" in page
 
 
 @pytest.mark.parametrize("model", MODELS)
