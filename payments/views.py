@@ -21,6 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.membership import may_see_members_content
 from accounts.models import Membership, User
+from accounts.registration import has_verified_address
 from observability.http.policy import content_security_policy
 
 from . import changes, checkout, customers, offers, processing, standing, stripe_api
@@ -91,6 +92,7 @@ def plans(request: HttpRequest) -> HttpResponse:
         "configured": stripe_api.is_configured(),
         "subscribed": request.user.is_authenticated and standing.stands(request.user),
         "attempt": secrets.token_urlsafe(12),
+        "unverified": request.user.is_authenticated and not has_verified_address(request.user),
     }
     return _leading_to_stripe(render(request, "billing/plans.html", context))
 
@@ -157,6 +159,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "has_access": may_see_members_content(user),
         "invoices": Paginator(invoices, INVOICES_A_PAGE).get_page(request.GET.get("page")),
         "is_customer": customers.of(user) is not None,
+        "unverified": not has_verified_address(user),
     }
     return _leading_to_stripe(render(request, "billing/overview.html", context))
 

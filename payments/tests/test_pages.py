@@ -189,6 +189,18 @@ def test_an_unpaid_one_is_closed_until_it_is_paid(member: User, customer: Custom
     assert "Replace the card" in said
 
 
+@pytest.mark.parametrize("path", ["/billing/", "/billing/plans/"])
+def test_whose_address_is_not_verified_is_asked_to_verify_it(member: User, path: str) -> None:
+    browser = browser_of(member)
+    assert "not verified" not in words(browser.get(path))
+
+    member.emailaddress_set.update(verified=False)
+    page = browser.get(path)
+    assert "Your e-mail address is not verified yet." in words(page)
+    assert '<a href="/accounts/email/">Verify it now</a>' in text_of(page)
+    assert "not verified" not in words(Browser().get("/billing/plans/"))
+
+
 def test_of_several_that_are_not_paid_the_newest_is_to_be_paid(member: User, customer: Customer) -> None:
     subscription = subscribe(customer, status="past_due", period_starts_at=days_ago(2))
     rows.failed(subscription, hosted_url="https://invoice.example/old", issued_at=days_ago(9))
