@@ -1,7 +1,9 @@
 """Customers: which of Stripe's customers a user is."""
 
 from hashlib import sha256
+from typing import Any
 
+import stripe
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -11,6 +13,8 @@ from accounts.models import User, display_name
 from . import locks, stripe_api, subscriptions
 from .models import Customer
 from .shapes import Object, moment, number
+
+KEYS = 4  # that are tried, each of which Stripe may have spoilt
 
 
 def of(user: User) -> Customer | None:
@@ -38,7 +42,7 @@ def get_or_create(user: User) -> Customer:
     key += f"-{sha256(repr(wanted).encode()).hexdigest()[:16]}"
     locks.give_back_connection()
     with stripe_api.reaching():
-        made = stripe_api.client().v1.customers.create(wanted, {"idempotency_key": key})  # type: ignore[arg-type]
+        made = _make(wanted, key)
     with transaction.atomic():
         locks.hold_customer(made.id)
         if former is not None:
@@ -76,6 +80,18 @@ def link(*, user_id: int, customer: Customer) -> bool:
     for subscription in customer.subscriptions.select_related("membership"):
         subscriptions.give_access(subscription)
     return True
+
+
+def _make(wanted: dict[str, Any], key: str) -> stripe.Customer:
+    """Make one by that key; where Stripe has kept a failure of its own under it, by the next one, the same for all."""
+    create = stripe_api.client().v1.customers.create
+    for again in range(KEYS - 1):
+        try:
+            return create(wanted, {"idempotency_key": f"{key}-{again}" if again else key})  # type: ignore[arg-type]
+        except stripe.APIError as error:
+            if not stripe_api.is_replayed(error):
+                raise
+    return create(wanted, {"idempotency_key": f"{key}-{KEYS - 1}"})  # type: ignore[arg-type]
 
 
 def _can_pay(customer: Customer) -> bool:

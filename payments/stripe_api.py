@@ -11,11 +11,12 @@ from concurrent.futures import TimeoutError as NoAnswer
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import stripe
 from django.conf import settings
+from requests.structures import CaseInsensitiveDict
 
 from observability.problems import Problem
 
@@ -23,6 +24,8 @@ Answer = tuple[bytes, int, Mapping[str, str]]
 Ask = Callable[[str, Mapping[str, Any]], dict[str, Any]]  # path and parameters to the answer
 PAGE = 100  # as many of a list as Stripe gives at once
 CALLS_AT_ONCE = 16  # of one process; more wait, within their own limit
+CONFLICT = 409  # another call with the same idempotency key is under way; what comes of it comes to this one too
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 1.0
 
 _answers: ContextVar[dict[str, Answer] | None] = ContextVar("stripe_answers", default=None)
 _deadline: ContextVar[float | None] = ContextVar("stripe_deadline", default=None)
@@ -75,7 +78,7 @@ class Transport(stripe.RequestsClient):
         return self.call(method, url, headers, post_data)
 
     def call(self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None) -> Answer:
-        """Ask Stripe.
+        """Ask Stripe, and again while it says that the same call is under way, as at a double click.
 
         Raises:
             stripe.APIConnectionError: where no whole answer comes in time.
@@ -84,12 +87,18 @@ class Transport(stripe.RequestsClient):
         seconds = self._seconds if deadline is None else min(self._seconds, deadline - monotonic())
         if seconds <= 0:
             raise _late("There was no time left to ask Stripe.")
-        future: Future[Answer] = self._threads.submit(super().request, method, url, headers, post_data)
-        try:
-            return future.result(seconds)
-        except NoAnswer:
-            future.cancel()
-            raise _late(f"Stripe did not answer within {seconds:.1f} s.") from None
+        ends_at, pause = monotonic() + seconds, FIRST_PAUSE_SECONDS
+        while True:
+            future: Future[Answer] = self._threads.submit(super().request, method, url, headers, post_data)
+            try:
+                answer = future.result(max(ends_at - monotonic(), 0))
+            except NoAnswer:
+                future.cancel()
+                raise _late(f"Stripe did not answer within {seconds:.1f} s.") from None
+            if answer[1] != CONFLICT or monotonic() + pause >= ends_at:
+                return answer
+            sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
 def _late(what: str) -> stripe.APIConnectionError:
@@ -164,6 +173,12 @@ def reaching() -> Iterator[None]:
         raise
     except stripe.StripeError as error:
         raise Unavailable("Stripe does not answer as it should. Nothing was charged; try again in a moment.") from error
+
+
+def is_replayed(error: stripe.StripeError) -> bool:
+    """Whether Stripe failed an earlier time, and tells of it again while it keeps the idempotency key: for a day."""
+    headers = CaseInsensitiveDict(error.headers or {})
+    return (error.http_status or 0) >= 500 and headers.get("Idempotent-Replayed") == "true"
 
 
 def get(path: str, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -115,6 +115,18 @@ class Stripe:
             self._answers[idempotency_key] = (call, deepcopy(answer))
             return answer
 
+    def knows(self, idempotency_key: str) -> bool:
+        """Whether an answer is kept under that key, to be given again."""
+        with self._lock:
+            return idempotency_key in self._answers
+
+    def fail(self, path: str, params: Mapping[str, Any], *, idempotency_key: str) -> None:
+        """Keep, under that key, that a call failed by the fault of Stripe's."""
+        call = json.dumps([path, as_text(params)], sort_keys=True)
+        with self._lock:
+            refused = Refused("An unknown error occurred.", status=500, type="api_error")
+            self._answers.setdefault(idempotency_key, (call, refused))
+
     def _run(self, method: str, path: str, params: Object, idempotency_key: str | None) -> Object:
         state = self.state
         state.request = {"id": state.new_id("req_", 14), "idempotency_key": idempotency_key}

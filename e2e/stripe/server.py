@@ -6,7 +6,8 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,7 +18,7 @@ from e2e.stripe.delivery import Deliverer
 from e2e.stripe.engine import Stripe
 from e2e.stripe.wire import VERSION, Object, Refused, parse_form
 
-FAULTS = ("down", "lost", "slow", "nonsense", "drip", "error_500", "rate_limited")
+FAULTS = ("down", "lost", "slow", "nonsense", "drip", "error_500", "error_500_kept", "rate_limited")
 NO_KEY = "You did not provide an API key. Use 'Authorization: Bearer YOUR_SECRET_KEY'."
 
 
@@ -35,6 +36,8 @@ class StandIn(ThreadingHTTPServer):
         self.stripe.listener = self.deliverer.take
         self.calls: list[Object] = []
         self.fault: Object = {}
+        self.other_fault = threading.Event()  # set as soon as another one, or none, is asked for
+        self._under_way: set[str] = set()  # idempotency keys
         self._lock = threading.Lock()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -51,6 +54,8 @@ class StandIn(ThreadingHTTPServer):
         """From now on, calls of the API whose path matches `paths`, and method `methods`, fail in this `mode`."""
         if asked.get("mode") not in {None, *FAULTS}:
             raise Refused(f"{asked['mode']} is none of {', '.join(FAULTS)}.")
+        self.other_fault.set()  # nobody is slow any more, nor holds an idempotency key
+        self.other_fault = threading.Event()
         self.fault = {"seconds": 30, "paths": ".*", "methods": ".*", "times": None} | asked if asked.get("mode") else {}
 
     def fault_for(self, method: str, path: str) -> Object:
@@ -64,6 +69,18 @@ class StandIn(ThreadingHTTPServer):
             if fault["times"]:
                 fault["times"] -= 1
             return fault
+
+    @contextmanager
+    def alone(self, key: str) -> Iterator[bool]:
+        """Whether no other call with that idempotency key is under way while this one is."""
+        with self._lock:
+            is_alone = key not in self._under_way
+            self._under_way.add(key)
+        try:
+            yield is_alone or not key
+        finally:
+            with self._lock:
+                self._under_way -= {key} if is_alone else set()
 
     def reset(self) -> None:
         """As just started, with no endpoint."""
@@ -152,13 +169,12 @@ class Handler(BaseHTTPRequestHandler):
         if mode == "down":
             self._hang_up()
             return
-        if mode == "slow":
-            time.sleep(fault["seconds"])
-        status, body = (
-            (500, _api_error()) if mode == "error_500" else (429, _limit()) if mode == "rate_limited" else (0, {})
-        )
-        if not status:
-            status, body = self._call(path, form)
+        key = self.headers.get("Idempotency-Key", "") if self.command == "POST" else ""
+        with self.server.alone(key) as is_alone:
+            if mode == "slow" and is_alone:
+                self.server.other_fault.wait(fault["seconds"])
+            replayed = self.server.stripe.knows(key)
+            status, body = self._outcome(mode, path, form, key) if is_alone else (409, _in_use())
         call["status"] = status
         if mode == "lost":  # it was carried out, and nobody hears of it
             self._hang_up()
@@ -166,8 +182,17 @@ class Handler(BaseHTTPRequestHandler):
         if mode == "nonsense":
             self._send(200, b"<html><body>Service temporarily rearranged</body></html>", "text/html")
             return
-        answer = json.dumps(body, indent=2).encode()
-        self._send(status, answer, "application/json", drip=fault["seconds"] if mode == "drip" else 0)
+        answer, drip = json.dumps(body, indent=2).encode(), fault["seconds"] if mode == "drip" else 0
+        self._send(status, answer, "application/json", drip=drip, replayed=replayed and is_alone)
+
+    def _outcome(self, mode: str | None, path: str, form: str, key: str) -> tuple[int, Object]:
+        if mode == "error_500":
+            return 500, _api_error()
+        if mode == "rate_limited":
+            return 429, _limit()
+        if mode == "error_500_kept":
+            self.server.stripe.fail(path, parse_form(form), idempotency_key=key)
+        return self._call(path, form)
 
     def _call(self, path: str, form: str) -> tuple[int, Object]:
         try:
@@ -198,11 +223,15 @@ class Handler(BaseHTTPRequestHandler):
         except (KeyError, TypeError, ValueError) as error:
             self._send(400, json.dumps({"error": {"message": f"{name}: {error!r}"}}).encode(), "application/json")
 
-    def _send(self, status: int, body: bytes, type: str, *, drip: float = 0, location: str = "") -> None:
+    def _send(
+        self, status: int, body: bytes, type: str, *, drip: float = 0, location: str = "", replayed: bool = False
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Request-Id", "req_standin")
+        if replayed:
+            self.send_header("Idempotent-Replayed", "true")
         if location:
             self.send_header("Location", location)
         self.end_headers()
@@ -220,6 +249,11 @@ class Handler(BaseHTTPRequestHandler):
 
 def _api_error() -> Object:
     return {"error": {"type": "api_error", "message": "An unknown error occurred."}}
+
+
+def _in_use() -> Object:
+    message = "There is currently another in-progress request using this Idempotent Key."
+    return {"error": {"type": "idempotency_error", "code": "idempotency_key_in_use", "message": message}}
 
 
 def _limit() -> Object:

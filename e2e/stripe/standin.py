@@ -123,7 +123,8 @@ class Handle:
         methods: str = ".*",
         times: int | None = None,
     ) -> None:
-        """Have calls of the API fail: down, lost, slow, nonsense, drip, error_500, rate_limited; None: no more."""
+        """Have calls of the API fail: down, lost, slow, nonsense, drip, error_500, error_500_kept (and told again for
+        the same key), rate_limited; None: no more."""
         self.control("fail", mode=mode, seconds=seconds, paths=paths, methods=methods, times=times)
 
     def calls(self, pattern: str = "") -> list[tuple[str, str]]:

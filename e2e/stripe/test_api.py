@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,32 @@ def test_an_answer_that_was_lost_was_carried_out_and_its_key_finds_it(
     again = client.v1.customers.create({"name": "Ann"}, options)
 
     assert [customer.id for customer in client.v1.customers.list().data] == [again.id]
+
+
+def test_while_a_call_is_under_way_its_key_is_in_use(fake: Handle, client: stripe.StripeClient) -> None:
+    options: stripe.RequestOptions = {"idempotency_key": "twice"}
+    fake.misbehave("slow", seconds=1, times=1)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(client.v1.customers.create, {"name": "Ann"}, options)
+        while not fake.calls("POST /v1/customers"):
+            time.sleep(0.01)
+        with pytest.raises(stripe.APIError, match="in-progress request") as refused:
+            client.v1.customers.create({"name": "Ann"}, options)
+        assert refused.value.http_status == 409
+        assert client.v1.customers.create({"name": "Ann"}, options | {"idempotency_key": "another"}).id
+    assert client.v1.customers.create({"name": "Ann"}, options).id == first.result().id
+
+
+def test_a_failure_of_its_own_is_told_again_for_the_same_key(fake: Handle, client: stripe.StripeClient) -> None:
+    options: stripe.RequestOptions = {"idempotency_key": "spoilt"}
+    fake.misbehave("error_500_kept", times=1)
+    told = []
+    for _ in range(2):
+        with pytest.raises(stripe.APIError) as failed:
+            client.v1.customers.create({"name": "Ann"}, options)
+        told.append((failed.value.http_status, "Idempotent-Replayed" in (failed.value.headers or {})))
+    assert told == [(500, False), (500, True)]
+    assert client.v1.customers.create({"name": "Ann"}, options | {"idempotency_key": "fresh"}).id
 
 
 def test_what_it_knows_outlives_it_in_a_file(tmp_path: Path) -> None:

@@ -65,6 +65,16 @@ def test_twenty_events_at_once_from_a_cold_start(cold: Shop, member: User) -> No
     assert djstripe.Subscription.objects.count() == djstripe.Customer.objects.count() == 1
 
 
+def test_two_clicks_at_the_same_moment_make_one_customer(shop: Shop, member: User) -> None:
+    shop.stripe.misbehave("slow", seconds=1, paths="/v1/customers$", times=1)
+
+    first, second = at_once(*[partial(customers.get_or_create, member)] * 2)
+
+    assert first == second
+    assert len(shop.get("/v1/customers")["data"]) == 1
+    assert 409 in [call["status"] for call in shop.stripe.seen("calls")]
+
+
 def webhooks_mean_something(event: Object) -> bool:
     from payments.metrics import HANDLED
 

@@ -49,6 +49,25 @@ def test_an_address_that_changes_after_a_failure_is_no_trouble(shop: Shop, membe
     assert customers.get_or_create(member).user == member
 
 
+def test_a_failure_that_stripe_keeps_for_a_day_does_not_keep_the_member_away(shop: Shop, member: User) -> None:
+    shop.stripe.misbehave("error_500_kept", paths="/v1/customers", times=3)
+    for _ in range(2):  # the second asks by the first key again, and by another one
+        with pytest.raises(stripe_api.Unavailable):
+            customers.get_or_create(member)
+
+    assert customers.get_or_create(member).user == member
+    assert len(shop.get("/v1/customers")["data"]) == 1
+
+
+def test_a_failure_of_the_moment_is_not_repeated_by_another_key(shop: Shop, member: User) -> None:
+    shop.stripe.misbehave("error_500", paths="/v1/customers")
+    shop.stripe.forget_calls()
+    with pytest.raises(stripe_api.Unavailable):
+        customers.get_or_create(member)
+
+    assert len(shop.stripe.calls("POST /v1/customers")) == 1
+
+
 def test_who_was_deleted_at_stripe_becomes_a_customer_anew(shop: Shop, member: User) -> None:
     former = customers.get_or_create(member)
     shop.stripe.engine.request("DELETE", f"/v1/customers/{former.customer_id}")
