@@ -98,6 +98,7 @@ class CustomerAdmin(AtStripe, ReadOnly, admin.ModelAdmin[Customer]):
         "created_at",
         "deleted_at",
         "erased_at",
+        "address_due_at",
         "updated_at",
         "at_stripe",
     ]

@@ -14,7 +14,7 @@ class PaymentsConfig(AppConfig):
         """Point the Stripe library at the API, with limits of our own; say what is kept about a person."""
         from accounts import personal_data
 
-        from . import checks, facts, own_data, stripe_api  # noqa: F401
+        from . import checks, facts, own_data, signals, stripe_api  # noqa: F401
 
         stripe_api.install()
         personal_data.register(

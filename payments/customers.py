@@ -1,9 +1,11 @@
 """Customers: which of Stripe's customers a user is."""
 
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
 import stripe
+import structlog
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -14,7 +16,10 @@ from . import locks, stripe_api, subscriptions
 from .models import Customer
 from .shapes import Object, moment, number
 
+ADDRESS_SECONDS = 3.0  # for telling Stripe an address, while its owner waits
 KEYS = 4  # that are tried, each of which Stripe may have spoilt
+
+log = structlog.get_logger("payments")
 
 
 def of(user: User) -> Customer | None:
@@ -61,6 +66,41 @@ def store(*, customer: Object) -> Customer:
         row, _ = Customer.objects.get_or_create(customer_id=customer["id"], defaults=values)
     link(user_id=number((customer.get("metadata") or {}).get("user_id")), customer=row)
     return row
+
+
+def address_changed(user: User) -> None:
+    """Have Stripe write to the new address of an account; where it cannot be told now, `reconcile_stripe` tells it."""
+    now = timezone.now()
+    Customer.objects.filter(user=user, deleted_at=None).update(address_due_at=now, updated_at=now)
+    transaction.on_commit(partial(_try_to_tell, user))
+
+
+def tell_address(customer: Customer) -> None:
+    """Tell Stripe the address of the account. No transaction may be open.
+
+    Raises:
+        Unavailable, NotConfigured: see `stripe_api`.
+        stripe.InvalidRequestError: where Stripe knows no such customer, say.
+    """
+    if customer.user is None:
+        return
+    locks.give_back_connection()
+    with stripe_api.reaching():
+        stripe_api.client().v1.customers.update(customer.customer_id, {"email": customer.user.email})
+    # Unless it has changed again meanwhile.
+    told = Customer.objects.filter(pk=customer.pk, address_due_at=customer.address_due_at)
+    told.update(address_due_at=None, updated_at=timezone.now())
+
+
+def _try_to_tell(user: User) -> None:
+    customer = Customer.objects.with_another_address().filter(user=user).first()
+    if customer is None or not _can_pay(customer):
+        return
+    try:
+        with stripe_api.within(ADDRESS_SECONDS):
+            tell_address(customer)
+    except (stripe_api.NotConfigured, stripe_api.Unavailable, stripe.StripeError):
+        log.warning("address_not_told", customer_id=customer.customer_id, exc_info=True)
 
 
 def link(*, user_id: int, customer: Customer) -> bool:

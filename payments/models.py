@@ -78,6 +78,11 @@ class CustomerQuerySet(models.QuerySet["Customer"]):
         """Those of whom nothing is mirrored any more: deleted at Stripe, or erased here."""
         return self.filter(Q(deleted_at__isnull=False) | Q(erased_at__isnull=False))
 
+    def with_another_address(self) -> CustomerQuerySet:
+        """Those whose account has an e-mail address of which Stripe is still to be told."""
+        due = self.filter(address_due_at__isnull=False, deleted_at=None, user__isnull=False)
+        return due.select_related("user")
+
 
 class Customer(models.Model):
     """Who pays: a customer of Stripe's, and the user it belongs to, until that account is erased."""
@@ -89,6 +94,9 @@ class Customer(models.Model):
     livemode = models.BooleanField(default=False)
     deleted_at = models.DateTimeField(null=True, blank=True, help_text="When it was deleted at Stripe.")
     erased_at = models.DateTimeField(null=True, blank=True, help_text="When the account was erased here.")
+    address_due_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when Stripe is to be told of another e-mail address; empty: it was."
+    )
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True, db_index=True)
 

@@ -96,7 +96,7 @@ def erase(user: User) -> None:
     for customer in Customer.objects.filter(_theirs(user)).distinct():
         locks.hold_customer(customer.customer_id)  # so that an event that is being written is forgotten too
         mirror.forget(customer.customer_id)
-        Customer.objects.filter(pk=customer.pk).update(user=None, erased_at=now, updated_at=now)
+        Customer.objects.filter(pk=customer.pk).update(user=None, erased_at=now, address_due_at=None, updated_at=now)
 
 
 def charged(users: Iterable[User]) -> set[int]:

@@ -7,13 +7,15 @@ movement of which Stripe knows nothing, is for a person to look at: the ledger i
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
+import stripe
 from django.conf import settings
 from django.db.models import QuerySet
 
-from . import ledger, listing, subscriptions
-from .models import Invoice, Movement, Subscription
+from . import customers, ledger, listing, subscriptions
+from .models import Customer, Invoice, Movement, Subscription
 from .money import text as money
 from .shapes import Object, items, moment
 
@@ -66,7 +68,8 @@ class Comparison:
 
 
 def reconcile(*, period: Period, mend: bool) -> Iterator[Difference | Compared]:
-    """Compare everything of the period; of subscriptions, all that have not ended, whenever they began.
+    """Compare everything of the period; of subscriptions, all that have not ended, whenever they began. Before that,
+    tell Stripe of e-mail addresses that have changed.
 
     Args:
         mend: fetch again what differs.
@@ -74,8 +77,22 @@ def reconcile(*, period: Period, mend: bool) -> Iterator[Difference | Compared]:
     Raises:
         Unavailable, NotConfigured: see `stripe_api`.
     """
+    yield from _addresses(mend=mend)
     for comparison in COMPARISONS:
         yield from _compare(comparison, period, mend=mend)
+
+
+def _addresses(*, mend: bool) -> Iterator[Difference]:
+    """Customers whose account has another e-mail address by now, of which Stripe could not be told."""
+    for customer in list(Customer.objects.with_another_address().filter(livemode=settings.STRIPE_LIVE_MODE)):
+        failed = ""
+        if mend:
+            try:
+                listing.patiently(partial(customers.tell_address, customer))
+            except stripe.InvalidRequestError as error:  # told, and the next one's turn
+                failed = f" ({error.code})"
+        text = f"the account has another e-mail address{failed}"
+        yield Difference("customer", customer.customer_id, text, mended=mend and not failed)
 
 
 def _compare(comparison: Comparison, period: Period, *, mend: bool) -> Iterator[Difference | Compared]:

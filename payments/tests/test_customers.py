@@ -1,14 +1,20 @@
 """Which of Stripe's customers a user is."""
 
+import re
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from accounts import membership
 from accounts.models import User
-from payments import customers, stripe_api
+from accounts.tests.browser import Browser
+from payments import customers, reconcile, stripe_api
 from payments.models import Customer
+from payments.reconcile import Difference, Period
 from payments.tests import rows
+from payments.tests.rows import days_ago
 from payments.tests.shop import Shop
 
 pytestmark = pytest.mark.django_db
@@ -140,3 +146,73 @@ def test_an_erased_user_is_not_named_by_an_old_customer(member: User) -> None:
     member.delete()
 
     assert stored(metadata={"user_id": str(erased)}).user is None
+
+
+def at_stripe(customer: Customer) -> str:
+    return str(stripe_api.client().v1.customers.retrieve(customer.customer_id).email)
+
+
+def verify_another(user: User, mails: list[Any]) -> None:
+    """Change the address at its page, and follow the link in the mail."""
+    browser = Browser()
+    browser.sign_in()
+    browser.send("/accounts/email/", action_add="", email="new@example.org")
+    link = re.search(r"/accounts/confirm-email/\S+", mails[-1].body)
+    assert link
+    browser.send(link[0])
+    user.refresh_from_db()
+    assert user.email == "new@example.org"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_stripe_writes_to_the_address_that_the_member_has_now(shop: Shop, member: User, mailoutbox: list[Any]) -> None:
+    customer = customers.get_or_create(member)
+
+    verify_another(member, mailoutbox)
+
+    assert at_stripe(customer) == "new@example.org"
+    customer.refresh_from_db()
+    assert customer.address_due_at is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_address_of_which_stripe_cannot_be_told_changes_and_is_told_later(
+    shop: Shop, member: User, mailoutbox: list[Any]
+) -> None:
+    customer = customers.get_or_create(member)
+    shop.stripe.misbehave("down")
+    verify_another(member, mailoutbox)
+    shop.stripe.misbehave(None)
+    assert at_stripe(customer) == "mara@example.org"
+
+    said = StringIO()
+    with pytest.raises(CommandError, match="1 of 1 differences are left: this was a dry run"):
+        call_command("reconcile_stripe", "--dry-run", stdout=said, stderr=StringIO())
+    assert f"customer {customer.customer_id}: the account has another e-mail address" in said.getvalue()
+    call_command("reconcile_stripe", stdout=said, stderr=StringIO())
+    assert "1 difference was mended." in said.getvalue()
+    assert at_stripe(customer) == "new@example.org"
+    call_command("reconcile_stripe", stdout=said, stderr=StringIO())
+    assert "Nothing differs." in said.getvalue()
+
+
+def test_one_of_whom_stripe_knows_nothing_is_left_for_a_person(shop: Shop, member: User) -> None:
+    Customer.objects.create(user=member, customer_id="cus_none")
+    customers.address_changed(member)
+
+    (found,) = [one for one in reconcile.reconcile(period=Period(days_ago(1), days_ago(0)), mend=True) if is_told(one)]
+
+    assert str(found) == "customer cus_none: the account has another e-mail address (resource_missing)"
+    assert not found.mended
+
+
+def is_told(found: Any) -> bool:
+    return isinstance(found, Difference)
+
+
+def test_without_a_key_an_address_changes_all_the_same(member: User, django_capture_on_commit_callbacks: Any) -> None:
+    Customer.objects.create(user=member, customer_id="cus_1")
+    with django_capture_on_commit_callbacks(execute=True):
+        customers.address_changed(member)
+
+    assert Customer.objects.with_another_address().count() == 1

@@ -24,7 +24,8 @@ class Command(BaseCommand):
         "Compare the ledger, the subscriptions and the invoices with what Stripe has, page by page, and fetch again "
         "what differs. Each difference is told on a line. The exit status is 1 where differences are left: with "
         "--dry-run all of them, else those that a person has to look at. Subscriptions that have not ended are "
-        "compared whenever they began."
+        "compared whenever they began. Stripe is also told of e-mail addresses of which it could not be told when they "
+        "changed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
