@@ -59,6 +59,9 @@ for port in 3001 3002 3003; do
   curl -sS -H "Authorization: Bearer $token" "http://127.0.0.1:$port/metrics" > /tmp/metrics
   grep '^bambisleep_build_info' /tmp/metrics | grep -q "$(git -C /opt/bambisleep rev-parse HEAD)"
 done
+/opt/bambisleep/deploy/install/upgrade main~1 | grep '(created)$'
+test "$(git -C /opt/bambisleep rev-parse HEAD)" = "$(git -C /root/repository rev-parse main~1)"
+bambisleep dora_report | grep '^deployment rework rate .*50.0%'
 """
 
 

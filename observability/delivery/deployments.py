@@ -65,7 +65,8 @@ def record(
         commits: what this deployment brought, `git log previous..this`.
 
     Raises:
-        InvalidDeployment: a time in the future or out of order, an unknown status or kind, a name that is too long.
+        InvalidDeployment: a time in the future or out of order, an unknown status or kind, a name that is too long; a
+            rollback by the external id of a deployment that was none.
     """
     now = timezone.now()
     if status != Status.STARTED and finished_at is None:
@@ -98,6 +99,7 @@ def record(
             _advance(stored, told)
             outcome = "updated"
         else:
+            _refuse_rollback_of_that_name(told, stored)
             return Recorded(stored, "unchanged")
         _add_commits(stored, commits)
         _attribute(stored, created=outcome == "created")
@@ -162,6 +164,19 @@ def _check(told: Deployment, commits: Iterable[Commit], now: datetime) -> None:
         errors.setdefault("commits", []).append("Each commit needs an id of 1 to 64 characters.")
     if errors:
         raise InvalidDeployment("The deployment was not recorded.", errors=errors)
+
+
+def _refuse_rollback_of_that_name(told: Deployment, stored: Deployment) -> None:
+    """Going back to a version is a deployment of its own; by the id of the way there it would be lost."""
+    if told.kind == Kind.ROLLBACK != stored.kind and told.finished_at is not None:
+        raise InvalidDeployment(
+            "The deployment was not recorded.",
+            errors={
+                "external_id": [
+                    f"{stored.external_id} is known as {stored.kind}; give the rollback an external id of its own."
+                ]
+            },
+        )
 
 
 def _refuse_cycle(told: Deployment) -> None:

@@ -56,6 +56,15 @@ class TestRecord:
         assert set(Deployment.objects.values_list("status", flat=True)) == {"rolled_back"}
         assert Deployment.objects.filter(failure_recorded_at=None).count() == 0
 
+    def test_it_refuses_a_rollback_by_the_name_of_the_way_there(self) -> None:
+        told(1)
+        told(2, external_id="mine", kind="rollback")
+        with pytest.raises(InvalidDeployment) as caught:
+            told(1, kind="rollback")
+        [said] = (caught.value.errors or {})["external_id"]
+        assert "is known as planned; give the rollback an external id of its own" in said
+        assert told(2, external_id="mine", kind="rollback").outcome == "unchanged"
+
     @pytest.mark.parametrize(
         ("values", "field"),
         [

@@ -1,0 +1,124 @@
+"""deploy/install/upgrade: what each run is recorded as. git and record_deploy run; the host's programs are stand-ins.
+
+`make test-install` runs it on a host (e2e/install)."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.servers import ROOT, Installation, installed
+
+pytestmark = [pytest.mark.once, pytest.mark.needs("git")]
+
+GIT = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{f"GIT_{role}_NAME": "Ada" for role in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{role}_EMAIL": "ada@example.org" for role in ("AUTHOR", "COMMITTER")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host on which v1.0 is installed in `root`/opt, and whose processes can be told not to come up again."""
+
+    root: Path
+    installation: Installation
+
+    def upgrade(self, wanted: str) -> subprocess.CompletedProcess[str]:
+        script = (ROOT / "deploy/install/upgrade").read_text()
+        for path in ("/opt/", "/etc/"):
+            assert f" {path}" in script
+            script = script.replace(f" {path}", f" {self.root}{path}")
+        path = f"{self.root / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environment = {**self.installation.environment(), **GIT, "PATH": path, "USER": "root"}
+        return subprocess.run(
+            ["sh", "-c", script, "upgrade", wanted],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+
+    def breaks(self, *, at: str) -> None:
+        (self.root / "broken").write_text(at)
+
+    def deployments(self) -> list[tuple[Any, ...]]:
+        """Those recorded, in order: version, status, kind."""
+        return self.installation.rows("SELECT version, status, kind FROM delivery_deployment ORDER BY id")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    root = tmp_path / "host"
+    # Each stand-in fails where the test says so.
+    fails = f'at=$(cat {root}/broken 2>/dev/null)\ncase "$0 $*" in *"${{at:-nowhere}}"*) exit 1;; esac\n'
+    record = f'[ "$1" != record_deploy ] || exec {sys.executable} {ROOT}/manage.py "$@"\n'
+    stand_ins = {
+        "bin/bambisleep": f"cd {root}/opt/bambisleep\n{record}",
+        "bin/systemctl": "",
+        "bin/nginx": "",
+        "repository/deploy/install/rolling-restart": "",
+        "repository/.venv/bin/pip": "",
+    }
+    for name, script in stand_ins.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"#!/bin/sh\n{fails}{script}")
+        (root / name).chmod(0o755)
+    for folder in ("etc/bambisleep", "etc/systemd/system", "opt", "repository/deploy/systemd"):
+        (root / folder).mkdir(parents=True)
+    (root / "etc/bambisleep/environment").write_text("REVISION=unknown\n")
+    (root / "repository/deploy/systemd/README").touch()
+    git = ["git", "-C", str(root / "repository")]
+    for arguments in (["init", "-q", "-b", "main"], ["add", "-Af"]):
+        subprocess.run([*git, *arguments], env={**os.environ, **GIT}, check=True)
+    for version in ("v1.0", "v1.1", "v1.2"):
+        for arguments in (["commit", "-q", "--allow-empty", "-m", version], ["tag", version]):
+            subprocess.run([*git, *arguments], env={**os.environ, **GIT}, check=True)
+    clone = ["git", "clone", "-q", str(root / "repository"), str(root / "opt/bambisleep")]
+    subprocess.run(clone, env={**os.environ, **GIT}, check=True)
+    subprocess.run(["git", "-C", clone[-1], "checkout", "-q", "v1.0"], check=True)
+    (tmp_path / "data").mkdir()
+    with installed(tmp_path / "data") as installation:
+        yield Host(root, installation)
+
+
+def test_each_run_is_a_deployment_of_its_own_and_the_way_back_a_rollback(host: Host) -> None:
+    for wanted in ("v1.0", "v1.1", "v1.0", "v1.1"):
+        done = host.upgrade(wanted)
+        assert done.returncode == 0, done.stderr
+
+    assert host.deployments() == [
+        ("v1.0", "succeeded", "planned"),
+        ("v1.1", "succeeded", "planned"),
+        ("v1.0", "succeeded", "rollback"),
+        ("v1.1", "succeeded", "planned"),
+    ]
+    unknown = host.installation.rows("SELECT id FROM delivery_deployment WHERE started_at IS NULL")
+    assert unknown == []
+
+
+@pytest.mark.parametrize("step", ["bambisleep migrate", "rolling-restart"])
+def test_a_run_that_ends_early_is_recorded_as_failed(host: Host, step: str) -> None:
+    host.breaks(at=step)
+    assert host.upgrade("v1.1").returncode == 1
+    host.breaks(at="")
+    done = host.upgrade("v1.0")
+
+    assert done.returncode == 0, done.stderr
+    assert host.deployments() == [("v1.1", "failed", "planned"), ("v1.0", "succeeded", "rollback")]
+
+
+def test_an_unknown_version_is_no_deployment(host: Host) -> None:
+    done = host.upgrade("v9.9")
+
+    assert done.returncode == 1
+    assert "There is no v9.9" in done.stderr
+    assert host.deployments() == []
