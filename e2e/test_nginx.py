@@ -167,6 +167,36 @@ def test_a_handshake_reaches_the_application_as_one(site: Site) -> None:
     assert counted == 1
 
 
+def test_what_one_process_has_never_heard_of_is_asked_of_the_others(installation: Installation, tmp_path: Path) -> None:
+    """As while an old version's processes give way to a new one's, one by one."""
+    with ExitStack() as stack:
+        processes = []
+        for version in ("old", "new"):
+            (tmp_path / version).mkdir()
+            (tmp_path / version / f"site.{version}.css").write_text(f"/* {version} */")
+            own = process_on(installation, free_port(), STATIC_DIR=str(tmp_path / version))
+            processes.append(stack.enter_context(own))
+        directory = tmp_path / "nginx"
+        directory.mkdir()
+        site = Site(processes[0], stack.enter_context(nginx(directory, processes)))
+
+        for version in ("old", "new"):
+            for _ in range(6):
+                answer = site.ask(f"/static/site.{version}.css")
+                assert (answer.status, answer.body) == (200, f"/* {version} */".encode())
+                assert answer.headers["Content-Security-Policy"]
+        nobody_has_it = site.ask("/static/site.other.css", X_Request_ID="one-of-mine")
+        elsewhere = site.ask("/site.other.css", X_Request_ID="one-of-mine")
+
+    assert nobody_has_it.status == elsewhere.status == 404
+    assert json.loads(nobody_has_it.body)["request_id"] == json.loads(elsewhere.body)["request_id"] == "one-of-mine"
+    asked = re.findall(
+        r"/site\.(\w+)\.css .*:\d+ (\d{3}(?:, \d{3})?) \S+$", (directory / "access.log").read_text(), re.M
+    )
+    assert {("old", "404, 200"), ("new", "404, 200")} < set(asked), "each was first asked of who has it not"
+    assert asked[-2:] == [("other", "404, 404"), ("other", "404")], "elsewhere a 404 is the answer"
+
+
 def test_people_talk_through_it(site: Site, installation: Installation) -> None:
     token = tokens(installation, "mara", **BEHIND_NGINX)["mara"]
 

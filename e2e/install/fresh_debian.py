@@ -45,9 +45,13 @@ sleep 1
 curl -sS --cacert fullchain.pem -o /dev/null https://members.example/health/ready
 """
 UPGRADE = """
-git -C /root/repository -c user.name=test -c user.email=test@members.example commit -q --allow-empty -m "Another commit"
+echo '/* another version */' >> /root/repository/bambisleep/static/site.css
+git -C /root/repository -c user.name=test -c user.email=test@members.example commit -q -a -m "Another commit"
+page=https://members.example/accounts/login/
 ( until test -e /tmp/enough; do
     curl -sS -o /dev/null -w '%{http_code}\\n' --max-time 20 https://members.example/dora; sleep 0.1
+    style=$(curl -sS --max-time 20 $page | grep -o '/static/site[^"]*css' | head -1)
+    curl -sS -o /dev/null -w '%{http_code}\\n' --max-time 20 "https://members.example$style"
   done > /tmp/codes 2>/tmp/errors ) &
 /opt/bambisleep/deploy/install/upgrade main
 touch /tmp/enough; wait
