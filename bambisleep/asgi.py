@@ -16,6 +16,7 @@ from django.conf import settings  # noqa: E402
 
 from accounts import mail  # noqa: E402
 from bambisleep import __version__  # noqa: E402
+from bambisleep.templating import load_templates  # noqa: E402
 from observability import build, security  # noqa: E402
 from observability.database import limit_statements  # noqa: E402
 from observability.delivery import alerts  # noqa: E402
@@ -34,6 +35,8 @@ if "daphne.server" in sys.modules:
     from observability.http import daphne_sockets
 
     daphne_sockets.mend()
+if not settings.DEBUG:
+    load_templates()
 
 refresher.start()
 security.writer.start()

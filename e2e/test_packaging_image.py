@@ -242,11 +242,14 @@ def test_nginx_in_its_container_is_configured_as_on_a_host(tmp_path: Path) -> No
         "NGINX": str(stand_in),
     }
 
-    done = subprocess.run(
-        ["sh", str(DEPLOYED / "container.sh")], env=environment, capture_output=True, text=True, timeout=20
-    )
+    def called(*words: str) -> list[str]:
+        command = ["sh", str(DEPLOYED / "container.sh"), *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20).stdout.split()
 
-    assert done.stdout.split() == ["-c", f"{tmp_path}/nginx.conf", "-e", "/dev/stderr", "-g", "daemon", "off;"]
+    common = ["-c", f"{tmp_path}/nginx.conf", "-e", "/dev/stderr"]
+    assert called() == [*common, "-g", "daemon", "off;"]
+    (tmp_path / "nginx.conf").write_text("of the version before")
+    assert called("reload") == [*common, "-s", "reload"]
     text = (tmp_path / "nginx.conf").read_text()
     assert "server_name club.example;" in text
     assert "members.example" not in re.sub(r"#.*", "", text)

@@ -37,6 +37,20 @@ def test_told_to_stop_it_answers_for_a_while_and_says_it_is_not_ready(installati
         assert installation.count("observability_security_event") == before + 1, "it was stored before the end"
 
 
+def test_in_production_it_has_read_its_templates_before_anybody_asks(installation: Installation) -> None:
+    code = """
+import bambisleep.asgi
+from django.template import engines
+(loader,) = engines["django"].engine.template_loaders
+print(*sorted(loader.get_template_cache))
+"""
+    command = [sys.executable, "-c", code]
+    environment = installation.environment(**PRODUCTION)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+
+    assert {"base.html", "account/login.html", "admin/base_site.html"} <= set(done.stdout.split()), done.stderr
+
+
 def test_a_second_signal_ends_it_at_once(installation: Installation) -> None:
     with installation.serving("serve", **PRODUCTION, DRAIN_SECONDS="250") as site:
         site.process.send_signal(signal.SIGTERM)

@@ -50,6 +50,39 @@ class Host:
     def breaks(self, *, at: str) -> None:
         (self.root / "broken").write_text(at)
 
+    def calls(self) -> list[str]:
+        """What was called, in order, without its folder."""
+        return (self.root / "calls").read_text().splitlines()
+
+    @property
+    def commit(self) -> str:
+        """The version whose code is there, and the one that is named in the settings."""
+        said = dict(line.split("=") for line in (self.root / "etc/bambisleep/environment").read_text().splitlines())
+        code = subprocess.run(
+            [
+                "git",
+                "-C",
+                str(self.root / "opt/bambisleep"),
+                "describe",
+                "--tags",
+                "--always",
+                "HEAD",
+                said["REVISION"],
+            ],
+            env={**os.environ, **GIT},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found = set(code.stdout.split())
+        assert len(found) == 1, "code and settings are of one version"
+        return found.pop()
+
+    @property
+    def nginx_conf(self) -> Path:
+        """nginx' configuration."""
+        return self.root / "etc/nginx/nginx.conf"
+
     def deployments(self) -> list[tuple[Any, ...]]:
         """Those recorded, in order: version, status, kind."""
         return self.installation.rows("SELECT version, status, kind FROM delivery_deployment ORDER BY id")
@@ -59,6 +92,7 @@ class Host:
 def host(tmp_path: Path) -> Iterator[Host]:
     root = tmp_path / "host"
     # Each stand-in fails where the test says so.
+    notes = f'echo "${{0##*/}} $*" >> {root}/calls\n'
     fails = f'at=$(cat {root}/broken 2>/dev/null)\ncase "$0 $*" in *"${{at:-nowhere}}"*) exit 1;; esac\n'
     record = f'[ "$1" != record_deploy ] || exec {sys.executable} {ROOT}/manage.py "$@"\n'
     stand_ins = {
@@ -66,25 +100,29 @@ def host(tmp_path: Path) -> Iterator[Host]:
         "bin/systemctl": "",
         "bin/nginx": "",
         "repository/deploy/install/rolling-restart": "",
-        "repository/.venv/bin/pip": "",
+        "repository/.venv/bin/pip": f"cat requirements.txt >> {root}/calls\n",
     }
     for name, script in stand_ins.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(f"#!/bin/sh\n{fails}{script}")
+        (root / name).write_text(f"#!/bin/sh\n{notes}{fails}{script}")
         (root / name).chmod(0o755)
-    for folder in ("etc/bambisleep", "etc/systemd/system", "opt", "repository/deploy/systemd"):
+    folders = ("etc/bambisleep", "etc/systemd/system", "etc/nginx", "opt", "repository/deploy/systemd")
+    for folder in (*folders, "repository/deploy/nginx"):
         (root / folder).mkdir(parents=True)
-    (root / "etc/bambisleep/environment").write_text("REVISION=unknown\n")
     (root / "repository/deploy/systemd/README").touch()
     git = ["git", "-C", str(root / "repository")]
     for arguments in (["init", "-q", "-b", "main"], ["add", "-Af"]):
         subprocess.run([*git, *arguments], env={**os.environ, **GIT}, check=True)
     for version in ("v1.0", "v1.1", "v1.2"):
-        for arguments in (["commit", "-q", "--allow-empty", "-m", version], ["tag", version]):
+        (root / "repository/requirements.txt").write_text(f"packages of {version}\n")
+        (root / "repository/deploy/nginx/nginx-tls.conf").write_text(f"server_name members.example; # {version}\n")
+        for arguments in (["add", "-A"], ["commit", "-q", "-m", version], ["tag", version]):
             subprocess.run([*git, *arguments], env={**os.environ, **GIT}, check=True)
     clone = ["git", "clone", "-q", str(root / "repository"), str(root / "opt/bambisleep")]
     subprocess.run(clone, env={**os.environ, **GIT}, check=True)
     subprocess.run(["git", "-C", clone[-1], "checkout", "-q", "v1.0"], check=True)
+    (root / "etc/bambisleep/environment").write_text("PUBLIC_URL=https://club.example\nREVISION=v1.0\n")
+    (root / "etc/nginx/nginx.conf").write_text("server_name club.example; # v1.0\n")
     (tmp_path / "data").mkdir()
     with installed(tmp_path / "data") as installation:
         yield Host(root, installation)
@@ -113,7 +151,57 @@ def test_a_run_that_ends_early_is_recorded_as_failed(host: Host, step: str) -> N
     done = host.upgrade("v1.0")
 
     assert done.returncode == 0, done.stderr
-    assert host.deployments() == [("v1.1", "failed", "planned"), ("v1.0", "succeeded", "rollback")]
+    way_back = "planned" if step == "bambisleep migrate" else "rollback"
+    assert host.deployments() == [("v1.1", "failed", "planned"), ("v1.0", "succeeded", way_back)]
+
+
+@pytest.mark.parametrize("step", ["nginx -t", "bambisleep check", "bambisleep migrate"])
+def test_until_the_tables_are_changed_a_failure_leaves_nothing(host: Host, step: str) -> None:
+    host.breaks(at=step)
+
+    done = host.upgrade("v1.1")
+
+    assert (done.returncode, "put back" in done.stderr) == (1, True), done.stderr
+    assert host.commit == "v1.0"
+    assert host.nginx_conf.read_text() == "server_name club.example; # v1.0\n"
+    assert [call for call in host.calls() if call.startswith("packages")] == ["packages of v1.1", "packages of v1.0"]
+    assert not [call for call in host.calls() if call.startswith(("systemctl", "rolling-restart"))]
+
+
+def test_once_they_are_the_new_code_stays(host: Host) -> None:
+    host.breaks(at="rolling-restart")
+
+    done = host.upgrade("v1.1")
+
+    assert done.returncode == 1
+    assert (host.commit, host.nginx_conf.read_text()) == ("v1.1", "server_name club.example; # v1.1\n")
+
+
+def test_nginx_is_asked_before_anything_serves_differently_and_the_monitoring_restarts(host: Host) -> None:
+    assert host.upgrade("v1.1").returncode == 0
+
+    steps = ["nginx -t -q", "bambisleep migrate --noinput", "systemctl reload nginx", "rolling-restart "]
+    steps += ["systemctl try-restart bambisleep-monitoring.service"]
+    assert [call for call in host.calls() if call in steps] == steps
+    assert host.nginx_conf.read_text() == "server_name club.example; # v1.1\n"
+
+
+def test_a_monitoring_that_does_not_come_back_is_told_and_fails_nothing(host: Host) -> None:
+    host.breaks(at="try-restart")
+
+    done = host.upgrade("v1.1")
+
+    assert (done.returncode, "journalctl -u bambisleep-monitoring" in done.stderr) == (0, True)
+    assert host.deployments() == [("v1.1", "succeeded", "planned")]
+
+
+def test_what_was_changed_in_nginx_by_hand_stays(host: Host) -> None:
+    host.nginx_conf.write_text("server_name club.example; # v1.0, and mine\n")
+
+    done = host.upgrade("v1.1")
+
+    assert (done.returncode, "has changes of yours" in done.stderr) == (0, True)
+    assert host.nginx_conf.read_text() == "server_name club.example; # v1.0, and mine\n"
 
 
 def test_an_unknown_version_is_no_deployment(host: Host) -> None:

@@ -42,6 +42,8 @@ def main(arguments: list[str]) -> int:
         if "--now" not in options:
             return 0
         verb = {"enable": "start", "disable": "stop"}[verb]
+    if verb == "try-restart":
+        verb, names = "restart", [name for name in names if _pid(name) is not None]
     if verb not in {"start", "stop", "restart", "reload"}:
         sys.exit(f"systemctl here does not know {verb}.")
     return max((_do(verb, name) for name in names), default=0)
