@@ -12,6 +12,9 @@ from typing import Any
 from django.db import migrations
 from django.db.migrations import operations as steps
 from django.db.migrations.state import ProjectState
+from django.db.models import Func
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Cast, Now
 
 from observability.migration_operations import AddIndexOnline, DropColumn, DropTable
 
@@ -19,10 +22,17 @@ HOW = "docs/how-to/change-a-table.md"
 DECLARED = "safe_because"  # a migration's attribute: name of the step to the reason why it is safe here
 NEVER_SAFE = (steps.RenameField, steps.RenameModel, steps.AlterModelTable)
 CONSTRAINTS = (steps.AddConstraint, steps.AlterUniqueTogether)
+NEVER_VOLATILE = (Cast, Now)  # of what a default in the database may be computed by; Now is the statement's
 DANGEROUS_SQL = re.compile(
-    r"\b(drop\s+(table|column)|rename\b|alter\s+column\s+\S+\s+(type|set\s+not\s+null)"
-    r"|create\s+(unique\s+)?index\s+(?!concurrently)|add\s+constraint|lock\s+table|truncate)",
-    re.I,
+    r"""\b(
+        drop\s+table | rename\b | lock\s+table | truncate
+      | alter\s+table\b[^;]*?\bdrop\s+(?!constraint\b|not\s+null\b|expression\b)\S+   # a column, or its default
+      | alter\s+(column\s+)?\S+\s+((set\s+data\s+)?type | set\s+not\s+null)\b
+      | create\s+(unique\s+)?index\s+(?!concurrently)
+      | add\s+(constraint | check | foreign | unique | primary | exclude)\b
+      | generated\s+(always | by\s+default)\s+as                                         # all rows are written anew
+    )""",
+    re.IGNORECASE | re.VERBOSE,
 )
 
 
@@ -77,7 +87,7 @@ def _problem(step: Any, migration: Any, state: ProjectState, released: ProjectSt
         return ""  # a table of this very release: nobody else knows it
     if isinstance(step, DropColumn):
         return f"the last release still has it: drop it a release later ({HOW})." if step.name in known.fields else ""
-    return _problem_of_known(step, migration, state.models.get(key))
+    return _problem_of_known(step, migration, state.models.get(key), known)
 
 
 def _model_of(step: Any) -> str:
@@ -85,7 +95,7 @@ def _model_of(step: Any) -> str:
     return str(name).lower()
 
 
-def _problem_of_known(step: Any, migration: Any, model: Any) -> str:
+def _problem_of_known(step: Any, migration: Any, model: Any, known: Any) -> str:
     """Of a step on a table that the last release reads and writes."""
     if isinstance(step, NEVER_SAFE):
         return f"the last release knows the old name: add the new one, copy, and take the old away later ({HOW})."
@@ -106,13 +116,20 @@ def _problem_of_known(step: Any, migration: Any, model: Any) -> str:
     if isinstance(step, steps.AddField):
         return _problem_of_added(step.field)
     if isinstance(step, steps.AlterField) and model is not None:
-        return _problem_of_altered(model.fields[step.name], step.field)
+        return _problem_of_altered(model.fields[step.name], step.field, known.fields.get(step.name))
     return ""
 
 
 def _problem_of_added(field: Any) -> str:
     if field.many_to_many:
         return ""  # a table of its own
+    if field.generated and field.db_persist:
+        return f"all rows are written anew under a lock: add a plain column, and fill it in batches ({HOW})."
+    if field.has_db_default() and _may_be_volatile(field.db_default):
+        return (
+            "a default that may differ from row to row has all of them written anew under a lock: make it nullable, "
+            f"and fill it in batches ({HOW})."
+        )
     if not field.null and not field.has_db_default() and not field.generated:
         return "the last release inserts rows without it: make it nullable, or give it a db_default."
     if field.unique or field.db_index or (field.remote_field and field.db_index):
@@ -120,7 +137,14 @@ def _problem_of_added(field: Any) -> str:
     return ""
 
 
-def _problem_of_altered(old: Any, new: Any) -> str:
+def _may_be_volatile(default: Any) -> bool:
+    """Whether PostgreSQL may have to compute it for each row that is there."""
+    parts = list(default.flatten()) if hasattr(default, "flatten") else []
+    return any(isinstance(part, RawSQL | Func) and not isinstance(part, NEVER_VOLATILE) for part in parts)
+
+
+def _problem_of_altered(old: Any, new: Any, released: Any) -> str:
+    """`released`: the field as the last release has it; None where it does not know it."""
     if old.get_internal_type() != new.get_internal_type() or _size(old) > _size(new):
         return f"another type, or a narrower one: add a new column beside it ({HOW})."
     if old.null and not new.null:
@@ -130,6 +154,11 @@ def _problem_of_altered(old: Any, new: Any) -> str:
         )
     if (new.unique and not old.unique) or (new.db_index and not old.db_index):
         return f"its index locks the table for as long as it takes: use AddIndexOnline ({HOW})."
+    if old.has_db_default() and not new.has_db_default():
+        # Who does not know the column leaves it out, which does where it may be empty.
+        is_needed = not new.null if released is None else released.has_db_default()
+        if is_needed:
+            return f"the last release inserts rows by that default: take it away a release later ({HOW})."
     if old.db_column != new.db_column:
         return f"the last release knows the old name: add the new one, copy, and take the old away later ({HOW})."
     return ""

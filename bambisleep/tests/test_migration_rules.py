@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.postgres.functions import RandomUUID
 from django.core.management import CommandError, call_command
 from django.db import migrations, models
 from django.db.migrations.state import ModelState, ProjectState
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Cast, Now, Random
 
 from bambisleep.migration_rules import findings
 from observability.migration_operations import AddIndexOnline, DropColumn, DropTable
@@ -26,6 +29,7 @@ def _released(*more: ModelState) -> ProjectState:
         ("title", models.CharField(max_length=100)),
         ("note", models.TextField(null=True)),
         ("length", models.IntegerField()),
+        ("kind", models.IntegerField(db_default=0)),
     ]
     state = ProjectState()
     for model in (ModelState("content", "Film", fields), *more):
@@ -67,6 +71,16 @@ UNSAFE = {
     "dangerous SQL": migrations.RunSQL("ALTER TABLE content_film ALTER COLUMN note SET NOT NULL", "SELECT 1"),
     "a column dropped too soon": DropColumn("film", "note", models.TextField(null=True)),
     "a table dropped too soon": DropTable("content_film"),
+    "a generated column": migrations.AddField(
+        "film",
+        "twice",
+        models.GeneratedField(expression=models.F("length") * 2, output_field=models.IntegerField(), db_persist=True),
+    ),
+    "a default of each row's own": migrations.AddField("film", "key", models.UUIDField(db_default=RandomUUID())),
+    "a default that holds one": migrations.AddField("film", "chance", models.FloatField(db_default=1 + Random())),
+    "a default in SQL": migrations.AddField("film", "key", models.UUIDField(db_default=RawSQL("made()", ()))),
+    "a default less": migrations.AlterField("film", "kind", models.IntegerField()),
+    "a default less, and NULL instead": migrations.AlterField("film", "kind", models.IntegerField(null=True)),
     "a removal in a part": STATE_ONLY(database_operations=[migrations.RemoveField("film", "note")]),
 }
 
@@ -76,10 +90,76 @@ def test_a_step_that_the_last_release_would_not_live_through_is_found(what: str)
     assert len(_found(UNSAFE[what])) == 1
 
 
+UNSAFE_SQL = [
+    "ALTER TABLE content_film ALTER COLUMN note SET NOT NULL",
+    "ALTER TABLE content_film ALTER length TYPE text",
+    "alter table content_film alter column length set data type text",
+    "ALTER TABLE content_film DROP note",
+    "ALTER TABLE content_film DROP COLUMN note",
+    "ALTER TABLE ONLY content_film ADD seen integer, DROP IF EXISTS note",
+    "ALTER TABLE content_film ALTER COLUMN kind DROP DEFAULT",
+    "ALTER TABLE content_film ALTER kind\n  DROP DEFAULT",
+    "ALTER TABLE content_film ADD CHECK (length > 0)",
+    "ALTER TABLE content_film ADD FOREIGN KEY (kind) REFERENCES content_kind",
+    "ALTER TABLE content_film ADD UNIQUE (title)",
+    "ALTER TABLE content_film ADD PRIMARY KEY (title)",
+    "ALTER TABLE content_film ADD CONSTRAINT long CHECK (length > 0)",
+    "ALTER TABLE content_film ADD twice integer GENERATED ALWAYS AS (length * 2) STORED",
+    "ALTER TABLE content_film RENAME note TO remark",
+    "DROP TABLE content_film",
+    "CREATE INDEX film_title ON content_film (title)",
+    "LOCK TABLE content_film",
+    "TRUNCATE content_film",
+]
+
+
+@pytest.mark.parametrize("sql", UNSAFE_SQL)
+def test_sql_that_the_last_release_would_not_live_through_is_found(sql: str) -> None:
+    assert len(_found(migrations.RunSQL(sql, migrations.RunSQL.noop))) == 1
+
+
+SAFE_SQL = [
+    "ALTER TABLE content_film ADD seen integer",
+    "ALTER TABLE content_film ADD COLUMN seen integer NOT NULL DEFAULT 0",
+    "ALTER TABLE content_film ALTER COLUMN note DROP NOT NULL",
+    "ALTER TABLE content_film ALTER COLUMN kind SET DEFAULT 1",
+    "ALTER TABLE content_film DROP CONSTRAINT film_title_not_empty",
+    "ALTER TABLE content_film VALIDATE CONSTRAINT long",
+    "CREATE INDEX CONCURRENTLY film_title ON content_film (title)",
+    "DROP INDEX CONCURRENTLY film_title",
+    "CREATE TABLE content_poster (id bigint PRIMARY KEY, film bigint UNIQUE); ALTER TABLE content_film ADD a int",
+    "ALTER TABLE content_film ADD a int; DROP FUNCTION made()",
+    "UPDATE content_film SET note = 'nothing to check or drop' WHERE note IS NULL",
+]
+
+
+@pytest.mark.parametrize("sql", SAFE_SQL)
+def test_sql_that_the_last_release_does_not_notice_is_good(sql: str) -> None:
+    assert _found(migrations.RunSQL(sql, migrations.RunSQL.noop)) == []
+
+
 SAFE = {
     "a nullable column": [migrations.AddField("film", "year", models.IntegerField(null=True))],
     "a column with the database's default": [
         migrations.AddField("film", "year", models.IntegerField(default=0, db_default=0))
+    ],
+    "the moment as a default": [
+        migrations.AddField("film", "added_at", models.DateTimeField(db_default=Now())),
+        migrations.AddField("film", "day", models.DateField(db_default=Cast(Now(), models.DateField()))),
+    ],
+    "another default": [migrations.AlterField("film", "kind", models.IntegerField(db_default=1))],
+    "a default less, where it may be empty and nobody knows it": [
+        migrations.AddField("film", "year", models.IntegerField(null=True, db_default=0)),
+        migrations.AlterField("film", "year", models.IntegerField(null=True)),
+    ],
+    "a column generated when it is read": [
+        migrations.AddField(
+            "film",
+            "twice",
+            models.GeneratedField(
+                expression=models.F("length") * 2, output_field=models.IntegerField(), db_persist=False
+            ),
+        )
     ],
     "a wider type": [migrations.AlterField("film", "title", models.CharField(max_length=200))],
     "NULL from now on": [migrations.AlterField("film", "length", models.IntegerField(null=True))],
@@ -103,6 +183,18 @@ def test_a_step_that_the_last_release_does_not_notice_is_good(what: str) -> None
         state.models["content", "film"].options["indexes"] = [INDEX]
     migration: Any = type("Migration", (migrations.Migration,), {"operations": SAFE[what]})
     assert findings(migration("0002_change", "content"), before=state, released=_released()) == []
+
+
+def test_a_default_of_this_release_stays_until_the_next() -> None:
+    """The last one leaves out a column that it does not know."""
+    add = migrations.AddField("film", "year", models.IntegerField(db_default=0))
+    assert len(_found(add, migrations.AlterField("film", "year", models.IntegerField()))) == 1
+
+
+def test_a_default_that_the_last_release_had_no_use_for_may_go() -> None:
+    """It writes a value of its own."""
+    set_default = migrations.AlterField("film", "length", models.IntegerField(db_default=0))
+    assert _found(set_default, migrations.AlterField("film", "length", models.IntegerField())) == []
 
 
 def test_an_index_online_wants_no_transaction() -> None:
