@@ -318,7 +318,7 @@ CHAT_POLL_SECONDS = env.float("CHAT_POLL_SECONDS", default=2.0)
 # A connection that says nothing for so long is closed; the page pings every 25 seconds.
 CHAT_IDLE_SECONDS = env.float("CHAT_IDLE_SECONDS", default=90.0)
 CHAT_AUTH_SECONDS = env.float("CHAT_AUTH_SECONDS", default=5.0)  # for the first message, where it is to be a token
-# To one process, of one account and of one address.
+# To one process, of one account and of one address (IPv6: of one network).
 CHAT_CONNECTIONS_PER_USER = env.int("CHAT_CONNECTIONS_PER_USER", default=10)
 CHAT_CONNECTIONS_PER_ADDRESS = env.int("CHAT_CONNECTIONS_PER_ADDRESS", default=50)
 # How fast a person may write, and how much of it at once.

@@ -14,6 +14,7 @@ DEPLOYED = ROOT / "deploy" / "nginx"
 BEHIND_NGINX = {**PRODUCTION, "TRUSTED_PROXIES": "1"}
 ACCELERATED = {"LIBRARY_ACCEL_LOCATION": "/_library/"}
 OPENLY = "/open-library/"
+SPEAKS_FOR_OTHERS = "127.0.0.99"  # whose header X-Other-Address nginx believes: for addresses that nobody has here
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -84,6 +85,8 @@ http {{
     server {{
         listen 127.0.0.1:{port} default_server;
         server_name localhost;
+        set_real_ip_from {SPEAKS_FOR_OTHERS};
+        real_ip_header X-Other-Address;
         {more}
         include {DEPLOYED}/site.conf;
     }}

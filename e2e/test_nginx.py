@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from e2e.chat import chat, make_rooms, tokens
-from e2e.nginx import BEHIND_NGINX, DEPLOYED, nginx, process_on
+from e2e.nginx import BEHIND_NGINX, DEPLOYED, SPEAKS_FOR_OTHERS, nginx, process_on
 from e2e.servers import Installation, Server, free_port, wait_for
 
 pytestmark = pytest.mark.needs("nginx")
@@ -263,6 +263,33 @@ def test_one_address_has_a_hundred_sockets_and_its_pages_beside_them(site: Site)
         assert _shake_hands(site.nginx, address=STRANGER).startswith(b"HTTP/1.1 101 ")
         assert site.ask("/dora").status == 200
     wait_for(lambda: _shake_hands(site.nginx).startswith(b"HTTP/1.1 101 "), "there is room again")
+
+
+@pytest.mark.parametrize(
+    ("addresses", "neighbour", "stranger"),
+    [
+        ([f"2001:db8:1:2:{number:x}::{number:x}" for number in range(1, 101)], "2001:db8:1:2::ffff", "2001:db8:1:3::1"),
+        ([f"::ffff:203.0.113.{number}" for number in range(1, 3)] * 50, None, "::ffff:203.0.113.9"),
+    ],
+)
+def test_an_ipv6_network_is_limited_as_one_address_is(
+    site: Site, addresses: list[str], neighbour: str | None, stranger: str
+) -> None:
+    def shake_hands(address: str) -> bytes:
+        return _shake_hands(site.nginx, f"X-Other-Address: {address}", address=SPEAKS_FOR_OTHERS)
+
+    with ExitStack() as stack:
+        for address in addresses:
+            source = (SPEAKS_FOR_OTHERS, 0)
+            connection = socket.create_connection(("127.0.0.1", site.nginx.port), timeout=20, source_address=source)
+            stack.enter_context(connection).sendall(_handshake(f"X-Other-Address: {address}"))
+            assert connection.recv(12) == b"HTTP/1.1 101"
+
+        if neighbour:
+            assert shake_hands(neighbour).startswith(b"HTTP/1.1 429 ")
+        else:  # fifty of each of two IPv4 addresses
+            assert shake_hands(addresses[0]).startswith(b"HTTP/1.1 101 ")
+        assert shake_hands(stranger).startswith(b"HTTP/1.1 101 ")
 
 
 def test_a_body_too_large_is_refused_before_a_process_holds_it(site: Site) -> None:

@@ -305,8 +305,8 @@ class Connection:
 
     async def _enter(self) -> None:
         """Find out who is there and whether they may be, and say hello."""
-        address = self.exchange.client or ""
-        self._hold(self.hub.addresses.take(address), lambda: self.hub.addresses.give_back(address))
+        network = identity.network(self.exchange.client)
+        self._hold(self.hub.networks.take(network), lambda: self.hub.networks.give_back(network))
         slug = self.scope["url_route"]["kwargs"]["slug"]
         await self._recognise()
         found = await look_in(slug, self.identity)

@@ -88,7 +88,7 @@ def limits() -> list[tuple[str, str]]:
             f"{connection.STRIKES_AT_ONCE}, and one more every {1 / connection.STRIKES_PER_SECOND:g} seconds",
         ),
         ("Connections of one account to one process", str(settings.CHAT_CONNECTIONS_PER_USER)),
-        ("Connections of one network address to one process", str(settings.CHAT_CONNECTIONS_PER_ADDRESS)),
+        ("Connections of one address (IPv6: one /64) to one process", str(settings.CHAT_CONNECTIONS_PER_ADDRESS)),
         ("Until the first message, where the room wants to know who comes", f"{settings.CHAT_AUTH_SECONDS:g} seconds"),
         ("Without a message from the client", f"{settings.CHAT_IDLE_SECONDS:g} seconds"),
         ("Entries in one answer to history", str(protocol.MOST_ENTRIES)),

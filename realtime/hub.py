@@ -95,7 +95,7 @@ class Hub:
         self.process = uuid.uuid4().hex
         self.floors: dict[int, Floor] = {}
         self.users = Places(settings.CHAT_CONNECTIONS_PER_USER)
-        self.addresses = Places(settings.CHAT_CONNECTIONS_PER_ADDRESS)
+        self.networks = Places(settings.CHAT_CONNECTIONS_PER_ADDRESS)
         self.is_live = True
         self._chat_buckets: dict[int, Bucket] = {}
         self._wake = asyncio.Event()

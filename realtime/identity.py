@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework_simplejwt.exceptions import TokenError
 
-from accounts import sessions, tokens
+from accounts import lockout, sessions, tokens
 from accounts.models import RefreshFamily, User
 from accounts.signatures import AccessToken
 
@@ -31,6 +31,13 @@ class Identity:
     session_key: str = ""
     family_id: UUID | None = None
     ends_at: float | None = None  # of a session: when it ends whatever happens, seconds of time.time
+
+
+def network(address: str | None) -> str:
+    """Where somebody is, as failed sign-ins are counted: an IPv4 address, or the network (/64) of an IPv6 one."""
+    request = HttpRequest()
+    request.META["REMOTE_ADDR"] = address or ""
+    return lockout.network(request) or address or ""
 
 
 def by_session(session_key: str) -> Identity | None:

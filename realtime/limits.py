@@ -1,4 +1,4 @@
-"""How fast and how often: token buckets, and how many connections one user or address has in this process."""
+"""How fast and how often: token buckets, and how many connections one user or network has in this process."""
 
 import time
 from collections import Counter

@@ -721,6 +721,29 @@ def test_while_the_database_is_away_a_message_is_answered_with_try_again(monkeyp
     assert run(go) == "try_again"
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "end"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:f::9", (4429, "too_many")),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", None),
+        ("203.0.113.7", "203.0.113.8", None),
+        ("203.0.113.7", "::ffff:203.0.113.7", (4429, "too_many")),
+    ],
+)
+def test_an_ipv6_network_has_as_many_connections_as_an_address(
+    settings: Any, first: str, second: str, end: tuple[int, str] | None
+) -> None:
+    settings.CHAT_CONNECTIONS_PER_ADDRESS = 1
+
+    async def go() -> tuple[int, str] | None:
+        async with talking(LOBBY, address=first) as talker, talking(LOBBY, address=second) as other:
+            await talker.hears("hello")
+            found = await other.hears_or_ends()
+            return other.ended if found is None else None
+
+    assert run(go) == end
+
+
 def test_who_has_too_many_connections_is_recorded(settings: Any, metric: Callable[..., float]) -> None:
     settings.CHAT_CONNECTIONS_PER_ADDRESS = 0
     before = metric("security_events_total", type="rate_limited")
