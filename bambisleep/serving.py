@@ -23,7 +23,6 @@ from bambisleep.listening import BACKLOG, Socket
 from observability.http import draining
 from observability.http.sockets import MOST_MESSAGE_BYTES
 
-KEEP_ALIVE_SECONDS = 5  # longer than the proxy keeps an idle connection (deploy/nginx/upstream.conf)
 FIRST_WORD_SECONDS = 1.0  # for the request of whoever was accepted just before the end
 BACKGROUND_SECONDS = 10.0  # for what waits in the background, once the last request is answered
 LAST_RESORT_SECONDS = 5.0  # for the interpreter's own end
@@ -46,7 +45,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 ws_max_size=MOST_MESSAGE_BYTES,
                 backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_keep_alive=settings.KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=shutdown_seconds,
             )
         )

@@ -170,6 +170,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 DRAIN_SECONDS = env.float("DRAIN_SECONDS", default=6.0)
 # ... and then it waits so long for what is under way.
 SHUTDOWN_SECONDS = env.int("SHUTDOWN_SECONDS", default=30)
+# So many seconds it keeps an idle connection: longer than the proxy does, which must be the one that closes it, or a
+# POST meets a closed door (deploy/nginx/upstream.conf: 4 s; a gateway of Kubernetes: minutes, or an hour).
+KEEP_ALIVE_SECONDS = env.int("KEEP_ALIVE_SECONDS", default=5)
 # Where `manage.py backup` puts its archives.
 BACKUP_DIR = Path(env.str("BACKUP_DIR", default=str(DATA_DIR / "backups")))
 # The public keys that they are encrypted to (age1…, comma-separated); empty: not at all.
@@ -628,6 +631,8 @@ def contradictions_of_operations() -> list[str]:
     found = []
     if not 0 <= DRAIN_SECONDS <= 300 or not 0 < SHUTDOWN_SECONDS <= 3600:
         found.append("DRAIN_SECONDS is between 0 and 300, SHUTDOWN_SECONDS between 1 and 3600.")
+    if not 1 <= KEEP_ALIVE_SECONDS <= 86_400:
+        found.append("KEEP_ALIVE_SECONDS is between 1 and 86400.")
     if not (DATABASE_STATEMENT_SECONDS == 0 or 0.1 <= DATABASE_STATEMENT_SECONDS <= 3600):
         found.append("DATABASE_STATEMENT_SECONDS is between 0.1 and 3600, or 0 for no limit.")
     kept = (REFRESH_FAMILIES_DAYS, MAILS_DAYS, ADMIN_LOG_DAYS, VIEWERS_DAYS, ORPHANED_FILES_DAYS)

@@ -160,6 +160,11 @@ def test_probes_ask_what_is_there_and_the_port_is_the_image_s() -> None:
     assert pod["terminationGracePeriodSeconds"] > stopping_seconds()
 
 
+def test_the_gateway_is_who_closes_an_idle_connection() -> None:
+    """Envoy keeps one for an hour by itself, and no proxy of those that implement the Gateway API for longer."""
+    assert int(_one("ConfigMap")["data"]["KEEP_ALIVE_SECONDS"]) > 3600
+
+
 def test_readiness_is_noticed_while_it_drains() -> None:
     from django.conf import settings
 

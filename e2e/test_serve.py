@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -80,6 +81,17 @@ def test_it_listens_on_a_unix_socket_and_tells_systemd(installation: Installatio
             while b"STOPPING=1" not in states:
                 states.add(systemd.recv(100))
             assert states <= {b"WATCHDOG=1", b"STOPPING=1"}
+
+
+def test_an_idle_connection_is_kept_for_as_long_as_the_settings_say(installation: Installation) -> None:
+    with installation.serving("serve", **PRODUCTION, DRAIN_SECONDS="0", KEEP_ALIVE_SECONDS="2") as site:
+        with closing(socket.create_connection(("127.0.0.1", site.port), timeout=30)) as connection:
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+            answered_at = time.monotonic()
+            while connection.recv(65_536):
+                pass
+        assert 1.5 < time.monotonic() - answered_at < 4.5, "uvicorn's own default is 5 s"
 
 
 def test_it_refuses_in_a_sentence(installation: Installation) -> None:

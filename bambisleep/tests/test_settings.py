@@ -56,6 +56,7 @@ def test_production_starts_with_safe_values(tmp_path: Path) -> None:
         ({"STRIPE_WEBHOOK_SECRETS": "a,b"}, "STRIPE_WEBHOOK_SECRETS"),
         ({"STRIPE_TIMEOUT_SECONDS": "0"}, "STRIPE_TIMEOUT_SECONDS"),
         ({"STRIPE_EVENTS_DAYS": "3"}, "STRIPE_EVENTS_DAYS"),
+        ({"KEEP_ALIVE_SECONDS": "0"}, "KEEP_ALIVE_SECONDS is between"),
         ({"VIEWERS_DAYS": "-1"}, "VIEWERS_DAYS"),
         ({"SECURITY_EVENTS_DAYS": "0"}, "SECURITY_EVENTS_DAYS"),
         ({"LIBRARY_ACCEL_LOCATION": "library"}, "LIBRARY_ACCEL_LOCATION is a path"),
