@@ -1,6 +1,7 @@
 """Dockerfile and docker-compose.yml. No engine runs here: linters, schemas, and every word that names something of the
 tree held against the tree."""
 
+import ipaddress
 import json
 import os
 import re
@@ -167,6 +168,10 @@ def test_nginx_alone_can_be_reached(compose: dict[str, Any]) -> None:
     published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
 
     assert published == {"nginx": ["80:80", "443:443"]}
+    outside = compose["networks"]["outside"]
+    assert outside["enable_ipv6"] is True, "else all who come by IPv6 have the bridge's address"
+    (pool,) = outside["ipam"]["config"]
+    assert ipaddress.ip_network(pool["subnet"]).is_private
     assert compose["networks"]["inside"]["internal"] is True
     for name in ("database", "redis", "migrate"):
         assert compose["services"][name]["networks"] == ["inside"]
