@@ -88,7 +88,7 @@ def _runs(pid: int) -> bool:
 
 
 @contextmanager
-def postgresql() -> Iterator[Database]:
+def postgresql(*, encoding: str = "UTF8") -> Iterator[Database]:
     """A database of the test's own, started, until the end of the block."""
     # Not under pytest's own directory, which no other user may enter.
     directory = Path(tempfile.mkdtemp(prefix="bambisleep-"))
@@ -96,7 +96,7 @@ def postgresql() -> Iterator[Database]:
         shutil.chown(directory, "postgres")
     found = Database(directory, free_port())
     try:
-        found.run("initdb", "-U", "site", "-A", "trust", "-N", "-E", "UTF8")
+        found.run("initdb", "-U", "site", "-A", "trust", "-N", "-E", encoding)
         found.start()
         try:
             yield found

@@ -6,12 +6,15 @@ import os
 import re
 import shlex
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from e2e.install.guide import GUIDE, Block, blocks
-from e2e.packaging import SYSTEMD, known_variables, refused
+from e2e.packaging import SYSTEMD, known_variables, refused, unit
+from e2e.postgresql import postgresql
 from e2e.servers import ROOT
 
 pytestmark = pytest.mark.once
@@ -59,6 +62,39 @@ def test_every_unit_exists() -> None:
 
     assert len(units) >= 6
     assert [name for name in units if not (SYSTEMD / re.sub(r"@\w+", "@", name)).exists()] == []
+
+
+def test_a_site_that_is_stopped_is_stopped_whole_and_started_again_as_it_was() -> None:
+    commands = "\n".join(block.text for block in blocks())
+    (stopped,) = re.findall(r"^systemctl stop (.*bambisleep.*)$", commands, re.MULTILINE)
+    patterns = shlex.split(stopped)
+    assert stopped in (ROOT / "docs/how-to/back-up.md").read_text()
+
+    enabled = set(re.findall(r"[\w@-]+\.(?:service|timer)", _lines(commands, "systemctl enable --now bambisleep")))
+    started = set(re.findall(r"[\w@-]+\.(?:service|timer)", _lines(commands, "systemctl start bambisleep")))
+    assert started == enabled - {"bambisleep-monitoring.service"}
+    needed = {word.replace("%i", "3001") for word in unit("bambisleep@.service")["Requires"]}
+    for name in started | needed:
+        assert any(fnmatch(name, pattern) for pattern in patterns), name
+
+
+def _lines(commands: str, beginning: str) -> str:
+    return "\n".join(line for line in commands.splitlines() if line.startswith(beginning))
+
+
+@pytest.mark.needs("postgresql")
+def test_the_database_holds_unicode_whatever_the_host_was_installed_with() -> None:
+    commands = re.findall(r'^su postgres -c "(.+)"$', TEXT, re.MULTILINE)
+    assert [shlex.split(command)[0] for command in commands] == ["createuser", "createdb"]
+    with postgresql(encoding="SQL_ASCII") as server:
+        told = {"PATH": os.environ["PATH"], "PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "site"}
+        for command in commands:
+            subprocess.run(shlex.split(command), env=told, check=True, timeout=60)
+        address = server.url.replace("/postgres", "/bambisleep")
+        with psycopg.connect(address) as connection:
+            found = connection.execute("SELECT current_setting('server_encoding'), length('é')").fetchone()
+
+    assert found == ("UTF8", 1)
 
 
 def test_every_target_of_make_exists() -> None:
