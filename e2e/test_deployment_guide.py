@@ -57,6 +57,15 @@ def test_every_path_of_the_repository_exists() -> None:
     assert [path for path in sorted(paths) if not (ROOT / path).exists() and path not in MADE_THERE] == []
 
 
+def test_who_reads_of_manage_py_is_told_what_it_is_on_a_host() -> None:
+    of_developers = {"change-a-table.md"}
+    documents = [ROOT / "SECURITY.md", *(ROOT / "docs" / "how-to").glob("*.md")]
+    naming = [path for path in documents if "manage.py " in path.read_text() and path.name not in of_developers]
+
+    assert len(naming) >= 7
+    assert [path.name for path in naming if not re.search(r"`bambisleep (…|\w+)[^`]*`", path.read_text())] == []
+
+
 def test_every_unit_exists() -> None:
     units = set(re.findall(r"\bbambisleep[@-][\w-]*\.(?:service|timer|socket)", TEXT))
 
