@@ -50,7 +50,7 @@ git -C /root/repository -c user.name=test -c user.email=test@members.example com
 page=https://members.example/accounts/login/
 ( until test -e /tmp/enough; do
     curl -sS -o /dev/null -w '%{http_code}\\n' --max-time 20 https://members.example/dora; sleep 0.1
-    style=$(curl -sS --max-time 20 $page | grep -o '/static/site[^"]*css' | head -1)
+    style=$(curl -sS --max-time 20 $page | grep -o '/static/site[^"]*css') || style=/static/none.css
     curl -sS -o /dev/null -w '%{http_code}\\n' --max-time 20 "https://members.example$style"
   done > /tmp/codes 2>/tmp/errors ) &
 /opt/bambisleep/deploy/install/upgrade main
