@@ -95,9 +95,14 @@ def pipeline(here: Installation, tmp_path: Path) -> Iterator[Pipeline]:
         yield made
 
 
+def github_job() -> dict[str, Any]:
+    job: dict[str, Any] = yaml.safe_load((RECIPES / "github-actions.yml").read_text())["jobs"]["deploy"]
+    return job
+
+
 def github_steps(**expressions: str) -> tuple[dict[str, str], dict[str, str]]:
     """The workflow's variables with expressions replaced, and its record_deploy lines by the name of their step."""
-    job = yaml.safe_load((RECIPES / "github-actions.yml").read_text())["jobs"]["deploy"]
+    job = github_job()
     fill = lambda text: re.sub(r"\$\{\{ (\S+) \}\}", lambda found: expressions[found[1]], text)  # noqa: E731
     variables = {name: fill(value) for name, value in job["env"].items()}
     lines = {step["name"]: step["run"] for step in job["steps"] if "record_deploy" in step.get("run", "")}
@@ -144,7 +149,13 @@ def test_the_github_workflow_records_start_and_end(pipeline: Pipeline, here: Ins
     assert not list(pipeline.directory.glob("no-data/*.sqlite3"))
 
 
-def test_the_gitlab_job_records_start_and_end(pipeline: Pipeline) -> None:
+def test_the_github_workflow_deploys_where_the_start_cannot_be_recorded() -> None:
+    steps = {step.get("name"): step for step in github_job()["steps"]}
+    assert [name for name, step in steps.items() if step.get("continue-on-error")] == ["Record the start"]
+
+
+def gitlab_job(pipeline: Pipeline, deploy: str) -> tuple[dict[str, str], str, str]:
+    """The job's variables, its script with `deploy` for deploy.sh, and its after_script."""
     job = yaml.safe_load((RECIPES / "gitlab-ci.yml").read_text())["deploy"]
     told = {
         "CI": "true",
@@ -159,19 +170,36 @@ def test_the_gitlab_job_records_start_and_end(pipeline: Pipeline) -> None:
     variables = {
         name: re.sub(r"\$(\w+)", lambda found: told[found[1]], value) for name, value in job["variables"].items()
     }
-    started = "\n".join(line for line in job["script"] if "record_deploy" in line)
+    assert "./deploy.sh" in job["script"]
+    script = "\n".join(job["script"]).replace("./deploy.sh", deploy)
+    return {**told, **variables}, script, "\n".join(job["after_script"])
 
-    assert pipeline.run(started, **{**told, **variables}).returncode == 0
-    assert [row["status"] for row in pipeline.deployments()] == ["started"]
-    done = pipeline.run("\n".join(job["after_script"]), **{**told, **variables, "CI_JOB_STATUS": "success"})
-    assert done.returncode == 0, done.stderr
+
+def test_the_gitlab_job_records_start_and_end(pipeline: Pipeline) -> None:
+    variables, script, after_script = gitlab_job(pipeline, "true")
+    for part in (script.partition("\ntrue\n")[0], script, after_script):
+        done = pipeline.run(part, **variables)
+        assert done.returncode == 0, done.stderr
     [row] = pipeline.deployments()
     assert (row["status"], row["external_id"], row["actor"]) == ("succeeded", "gitlab-50", "ada")
-    assert (row["service"], row["environment"], row["url"]) == ("web", "production", told["CI_JOB_URL"])
+    assert (row["service"], row["environment"], row["url"]) == ("web", "production", variables["CI_JOB_URL"])
 
-    again = {**told, **variables, "CI_JOB_ID": "51", "CI_JOB_STATUS": "failed"}
-    assert pipeline.run("\n".join(job["after_script"]), **again).returncode == 0
-    assert pipeline.deployments()[0]["status"] == "failed"
+    variables, script, after_script = gitlab_job(pipeline, "false")
+    assert pipeline.run(script, **{**variables, "CI_JOB_ID": "51"}).returncode == 1
+    assert {row["status"] for row in pipeline.deployments()} == {"succeeded", "started"}
+    assert pipeline.run(after_script, **{**variables, "CI_JOB_ID": "51"}).returncode == 0
+    assert [row["status"] for row in pipeline.deployments()] == ["failed", "succeeded"]
+
+
+def test_the_gitlab_job_deploys_where_the_start_cannot_be_recorded(pipeline: Pipeline) -> None:
+    variables, script, after_script = gitlab_job(pipeline, "touch deployed")
+    done = pipeline.run(script, **variables, BAMBISLEEP_URL="https://nobody:listens@127.0.0.1:1")
+
+    assert (pipeline.directory / "deployed").exists()
+    assert "The start is not recorded." in done.stderr
+    assert done.returncode == 1, "the job fails where the end cannot be recorded"
+    assert pipeline.run(after_script, **variables).returncode == 0
+    assert pipeline.deployments() == [], "what was deployed did not fail"
 
 
 @pytest.mark.needs("curl")
