@@ -22,6 +22,7 @@ from e2e.servers import Installation, Server, free_port, wait_for
 pytestmark = pytest.mark.needs("nginx")
 
 STRANGER = "127.0.0.77"
+MONITORING = "127.0.0.99"  # another host, which an `allow` lets through
 HANDSHAKE = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
@@ -64,7 +65,9 @@ def site(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -
     make_rooms(installation, **BEHIND_NGINX)
     with ExitStack() as stack:
         process = stack.enter_context(process_on(installation, free_port(), CHAT_CONNECTIONS_PER_ADDRESS="200"))
-        yield Site(process, stack.enter_context(nginx(tmp_path_factory.mktemp("nginx"), [process])))
+        directory = tmp_path_factory.mktemp("nginx")
+        (directory / "bambisleep-monitoring.conf").write_text(f"allow {MONITORING};\n")
+        yield Site(process, stack.enter_context(nginx(directory, [process])))
 
 
 def test_the_deployed_configuration_is_valid(tmp_path: Path) -> None:
@@ -105,6 +108,11 @@ def test_a_stranger_sees_neither_metrics_nor_alerts(site: Site, path: str) -> No
 
 def test_the_host_itself_sees_metrics(site: Site) -> None:
     assert b"# TYPE http_requests_total counter" in site.ask("/metrics").body
+
+
+@pytest.mark.parametrize(("path", "status"), [("/metrics", 200), ("/alerts", 401)])
+def test_a_host_that_is_let_through_reaches_metrics_and_alerts(site: Site, path: str, status: int) -> None:
+    assert site.ask(path, address=MONITORING).status == status
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
