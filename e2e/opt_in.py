@@ -1,6 +1,6 @@
 """What the monitoring draws and watches only where somebody asked for it, so that no test demands data of it."""
 
-OPT_IN = ("probe_",)  # `--profile certificate`
+OPT_IN = ("probe_", 'job="certificate"')  # `--profile certificate`
 
 
 def is_opt_in(text: str) -> bool:

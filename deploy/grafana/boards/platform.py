@@ -176,7 +176,8 @@ def platform() -> list[Panel]:
             Query('min by (instance) (last_over_time(probe_ssl_earliest_cert_expiry{job="certificate"}[1h])) - time()'),
             about=(
                 "How long the TLS certificate still lasts. Renewal begins 30 days before its end; CertificateExpiring "
-                "fires at 14 days, and is critical at 3."
+                "fires at 14 days, and is critical at 3. Where the site gives no good answer at all, SiteUnreachable "
+                "does."
             ),
             unit="s",
             empty="No certificate is watched",
