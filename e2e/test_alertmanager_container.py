@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from e2e import rules as rules_files
 from e2e.monitoring import DEPLOY, container_script
 from e2e.servers import Installation
 
@@ -88,16 +89,16 @@ def test_what_is_no_address_stops_it_unseen(environment: dict[str, str], name: s
 
 def test_the_watchdog_goes_where_it_is_sent(environment: dict[str, str]) -> None:
     _, without = _enter(environment)
-    _, configuration = _enter({**environment, "WATCHDOG_URL": "https://watch.example/ping/1?a=b"})
+    _, configuration = _enter({**environment, "WATCHDOG_URL": "https://watch.example/ping/1?a=b&c=d&e"})
 
-    assert "https://watch.example/ping/1?a=b" in configuration
+    assert "- url: https://watch.example/ping/1?a=b&c=d&e #" in configuration
     assert "watchdog.invalid" not in without + configuration
 
 
 def test_alerts_go_to_a_site_elsewhere(environment: dict[str, str]) -> None:
-    _, configuration = _enter({**environment, "ALERTS_WEBHOOK_URL": "https://members.example/alerts"})
+    _, configuration = _enter({**environment, "ALERTS_WEBHOOK_URL": "https://members.example/alerts?a=b&c=d"})
 
-    assert "https://members.example/alerts" in configuration
+    assert "https://members.example/alerts?a=b&c=d" in configuration
     assert "host.docker.internal" not in configuration
 
 
@@ -142,6 +143,25 @@ def test_the_routing_test_can_fail(environment: dict[str, str]) -> None:
     routed = subprocess.run([*command, "--verify.receivers=slack-critical", "severity=info"], capture_output=True)
 
     assert routed.returncode != 0
+
+
+def test_of_two_words_the_worse_holds_back_only_what_is_said_of_the_same_thing() -> None:
+    """Two hosts, two tasks, two integrations: labels by which an alert tells one thing from another."""
+    configuration = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
+    rules = [rule for rule in configuration["inhibit_rules"] if rule["target_matchers"] == ['severity="warning"']]
+    [equal] = [set(rule["equal"]) for rule in rules]
+    two = {alert.name: alert for alert in rules_files.alerts() if {"warning", "critical"} <= alert.severities}
+    assert {"CertificateExpiring", "ApplicationDown"} <= two.keys()
+
+    assert {"alertname", "service", "environment"} <= equal
+    told = {
+        label
+        for expectation in rules_files.expectations()
+        if expectation.alert in two
+        for labels in expectation.labels
+        for label in labels
+    }
+    assert told - {"severity", "team", "category", "opens_incident", "change_linkable"} <= equal
 
 
 @pytest.fixture

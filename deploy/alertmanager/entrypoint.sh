@@ -11,9 +11,13 @@ edit() { # a sed script; not `sed -i`, whose form differs from system to system
   sed "$1" "$configuration" >"$configuration.new" && mv "$configuration.new" "$configuration"
 }
 
+written() { # an address as the replacement of an edit, where & would mean what was found
+  printf %s "$1" | sed 's/&/\\&/g'
+}
+
 refuse_unless_address() { # the variable's name, its value; the value is a secret and is not shown
   case $2 in
-    *[[:space:]\|\&\\\'\"]* | *'#'*) ;;
+    *[[:space:]\|\\\'\"]* | *'#'*) ;;
     http://?* | https://?*) return 0 ;;
   esac
   echo "$1 is no address: it must begin with https:// and hold no spaces or quotes." >&2
@@ -38,7 +42,7 @@ done
 
 if [ -n "${WATCHDOG_URL:-}" ]; then
   refuse_unless_address WATCHDOG_URL "$WATCHDOG_URL"
-  edit "s|http://watchdog.invalid/|$WATCHDOG_URL|"
+  edit "s|http://watchdog.invalid/|$(written "$WATCHDOG_URL")|"
 else
   edit "/# watchdog: begin/,/# watchdog: end/d"
   echo "Nobody is told that alerting works: WATCHDOG_URL is not set." >&2
@@ -46,7 +50,7 @@ fi
 
 if [ -n "${ALERTS_WEBHOOK_URL:-}" ]; then
   refuse_unless_address ALERTS_WEBHOOK_URL "$ALERTS_WEBHOOK_URL"
-  edit "s|http://host.docker.internal:3000/alerts|$ALERTS_WEBHOOK_URL|"
+  edit "s|http://host.docker.internal:3000/alerts|$(written "$ALERTS_WEBHOOK_URL")|"
 fi
 
 if [ -n "${ALERTS_TOKEN:-}" ]; then
