@@ -102,6 +102,10 @@ def record(
             _refuse_rollback_of_that_name(told, stored)
             return Recorded(stored, "unchanged")
         _add_commits(stored, commits)
+        if stored.previous_sha:
+            built_on = Deployment.objects.of(stored.service, stored.environment).filter(sha=stored.previous_sha)
+            _hand_on(built_on.filter(status__in=FAILURES))
+        _hand_on([stored])
         _attribute(stored, created=outcome == "created")
         request_refresh()
     return Recorded(stored, outcome)
@@ -140,6 +144,7 @@ def mark_failed(deployment: Deployment, *, status: str = Status.FAILED) -> bool:
         deployment.status = status
         deployment.failure_recorded_at = deployment.failure_recorded_at or timezone.now()
         deployment.save(update_fields=["status", "failure_recorded_at", "updated_at"])
+        _hand_on([deployment])
         _attribute(deployment)
         request_refresh()
     return True
@@ -238,6 +243,25 @@ def _add_commits(deployment: Deployment, commits: Sequence[Commit]) -> None:
         batch_size=1000,
         ignore_conflicts=True,
     )
+
+
+def _hand_on(deployments: Iterable[Deployment]) -> None:
+    """What failed, and was built upon instead of taken back, is shipped by the next: give that its commits.
+
+    The range of the next begins at the failed one's commit, so that git does not name them there.
+    """
+    waiting = list(deployments)
+    while waiting:
+        failed = waiting.pop()
+        if failed.status not in FAILURES or not failed.sha:
+            continue
+        built_on_it = Deployment.objects.of(failed.service, failed.environment).filter(
+            previous_sha=failed.sha, finished_at__gt=failed.finished_at
+        )
+        commits = [Commit(commit.sha, commit.authored_at) for commit in failed.commits.all()]
+        for later in built_on_it.exclude(kind=Kind.ROLLBACK):
+            _add_commits(later, commits)
+            waiting.append(later)
 
 
 def _attribute(deployment: Deployment, *, created: bool = False) -> None:

@@ -133,6 +133,44 @@ class TestLeadTime:
         assert deployments.mark_failed(second.deployment)
         assert standings() == {("1.2", "a"): Standing.PENDING, ("1.3", "a"): Standing.COUNTED}
 
+    @pytest.mark.parametrize("status", ["failed", "rolled_back"])
+    def test_what_failed_and_was_built_upon_counts_where_it_was_mended(self, status: str) -> None:
+        """The range of the fix begins at the failed commit, so that git does not name a and b there."""
+        told(1)
+        second = told(2, "a", "b").deployment
+        told(3, "c", previous_sha=second.sha)
+        told(4, kind="rollback", previous_sha=second.sha)
+        deployments.mark_failed(second, status=status)
+
+        assert standings() == {
+            **{("1.2", sha): Standing.PENDING for sha in "ab"},
+            **{("1.3", sha): Standing.COUNTED for sha in "abc"},
+        }
+        a = DeployedCommit.objects.get(deployment__version="1.3", sha="a")
+        assert a.lead_seconds == 25 * 3600, "until the end of the deployment that shipped it"
+        assert DeployedCommit.objects.filter(sha="a", observed_lead_seconds__isnull=False).count() == 1
+
+    def test_it_is_the_same_where_the_failure_was_known_before(self) -> None:
+        told(1)
+        second = told(2, "a", status="failed").deployment
+        told(3, "b", previous_sha=second.sha)
+        assert standings() == {
+            ("1.2", "a"): Standing.PENDING,
+            ("1.3", "a"): Standing.COUNTED,
+            ("1.3", "b"): Standing.COUNTED,
+        }
+
+    @pytest.mark.parametrize("order", [(2, 3), (3, 2)])
+    def test_of_two_failures_in_a_row_the_third_ships_all(self, order: tuple[int, ...]) -> None:
+        told(1)
+        rows = {2: told(2, "a").deployment}
+        rows[3] = told(3, "b", previous_sha=rows[2].sha).deployment
+        told(4, "c", previous_sha=rows[3].sha)
+        for number in order:
+            deployments.mark_failed(rows[number])
+        counted = DeployedCommit.objects.filter(standing=Standing.COUNTED)
+        assert set(counted.values_list("deployment__version", "sha")) == {("1.4", sha) for sha in "abc"}
+
 
 history = st.lists(
     st.tuples(
