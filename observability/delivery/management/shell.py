@@ -1,6 +1,7 @@
 """What the commands of delivery share: reading times, naming rows, and turning problems into plain words."""
 
-from argparse import ArgumentParser
+import re
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,14 +16,33 @@ NOTHING = "Nothing was recorded."
 
 
 def moment(text: str) -> datetime:
-    """A time from ISO 8601 or from seconds since 1970; without an offset it is UTC. Raises ValueError."""
+    """A time of today's from ISO 8601 or from seconds since 1970; without an offset it is UTC. For arguments.
+
+    Raises:
+        ValueError: where it is no time.
+        ArgumentTypeError: where it lies before 2000: a number that was meant as something else.
+    """
+    at = instant(text)
+    if at.year < 2000:
+        raise ArgumentTypeError(f"{text} is {at:%Y-%m-%d %H:%M} UTC, before anything here can have been.")
+    return at
+
+
+def instant(text: str) -> datetime:
+    """Any time from ISO 8601 or from seconds since 1970; without an offset it is UTC. Eight digits are a date.
+
+    Raises:
+        ValueError: where it is no time.
+    """
     try:
-        return datetime.fromtimestamp(float(text), UTC)
+        if not re.fullmatch(r"\d{8}", text):
+            return datetime.fromtimestamp(float(text), UTC)
     except (OverflowError, OSError):
         raise ValueError(f"{text} lies outside of what a date can be.") from None
     except ValueError:
-        parsed = datetime.fromisoformat(text)
-        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        pass  # then it is ISO 8601
+    parsed = datetime.fromisoformat(text)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def add_pipeline_arguments(parser: ArgumentParser) -> None:

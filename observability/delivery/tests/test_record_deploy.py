@@ -108,5 +108,12 @@ def test_it_shows_what_it_found_without_recording(
     assert not Deployment.objects.exists()
 
 
+def test_times_in_json_are_iso_8601(capsys: pytest.CaptureFixture[str]) -> None:
+    told = ("--no-commits", "--commit", SHA, "--version", "1", "--started", "2026-03-02T12:00:00Z")
+    call_command("record_deploy", *told, "--finished", "2026-03-02T12:05:00Z", "--json")
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["started_at"], answer["finished_at"]) == ("2026-03-02T12:00:00Z", "2026-03-02T12:05:00Z")
+
+
 def test_the_environment_is_the_processs_own() -> None:
     assert ci.variables() == os.environ

@@ -12,6 +12,7 @@ from django.utils import timezone
 from observability.delivery import measures
 from observability.delivery.management.shell import add_pipeline_arguments
 from observability.delivery.measures import DAY, HOUR, Measure, Window
+from observability.delivery.models import Pipeline
 
 MAX_DAYS = 3660  # as GET /dora
 
@@ -50,7 +51,9 @@ class Command(BaseCommand):
         if options["json"]:
             shown = {"from": window.start.isoformat(), "to": window.end.isoformat(), "days": round(window.days, 6)}
             told = {name: asdict(measure) for name, measure in found.items()}
-            self.stdout.write(json.dumps({**pipeline, "window": shown, "measures": told}, indent=2))
+            services = sorted(set(Pipeline.objects.values_list("service", flat=True)))
+            answer = {**pipeline, "window": shown, "measures": told, "services": services}
+            self.stdout.write(json.dumps({**answer, "definitions": measures.DEFINITIONS}, indent=2))
             return
         self.stdout.write(
             f"{pipeline['service']} in {pipeline['environment']}, {window.start:%Y-%m-%d %H:%M} to "

@@ -9,11 +9,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.serializers.json import DjangoJSONEncoder
 
 from observability.delivery import ci, deployments
 from observability.delivery.deployments import Commit
 from observability.delivery.git import Checkout, GitError
-from observability.delivery.management.shell import NOTHING, moment, plain_errors
+from observability.delivery.management.shell import NOTHING, instant, moment, plain_errors
 from observability.delivery.models import Kind, Status
 from observability.delivery.remote import Remote, RemoteError
 from observability.refresh import refresh
@@ -147,7 +148,7 @@ class Command(BaseCommand):
 
     def _answer(self, outcome: str, shown: dict[str, Any], commits: int, *, as_json: bool) -> None:
         if as_json:
-            self.stdout.write(json.dumps({"outcome": outcome, **shown, "commits": commits}, default=str))
+            self.stdout.write(json.dumps({"outcome": outcome, **shown, "commits": commits}, cls=DjangoJSONEncoder))
             return
         since = ""
         if shown["previous_sha"]:
@@ -188,7 +189,7 @@ def read_commits(name: str) -> list[Commit]:
         if line.strip():
             try:
                 sha, authored_at = line.split(maxsplit=1)
-                commits.append(Commit(sha, moment(authored_at.strip())))
+                commits.append(Commit(sha, instant(authored_at.strip())))
             except ValueError:
                 raise CommandError(
                     f"{name}, line {number}: expected a commit and its author time, not {line[:80]!r}. "
