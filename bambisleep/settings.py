@@ -547,6 +547,8 @@ DEPLOY_SERVICE = env.str("DEPLOY_SERVICE", default="bambisleep")
 DEPLOY_ENVIRONMENT = env.str("DEPLOY_ENVIRONMENT", default="production")
 # The services that may be recorded; empty: any.
 DEPLOY_SERVICES = env.list("DEPLOY_SERVICES", default=[])
+# The environments that may be recorded; empty: any.
+DEPLOY_ENVIRONMENTS = env.list("DEPLOY_ENVIRONMENTS", default=[])
 # What Alertmanager sends to POST /alerts as a bearer token; and where its API is, to catch up with what was missed.
 ALERTS_TOKEN = env.str("ALERTS_TOKEN", default="")
 if DEBUG and not ALERTS_TOKEN:

@@ -24,7 +24,7 @@ from ..problems import Problem
 from ..refresh import request_refresh
 from . import incidents
 from .alertmanager import Alertmanager, AlertmanagerUnavailable
-from .deployments import CLOCK_TOLERANCE
+from .deployments import CLOCK_TOLERANCE, unknown_names
 from .models import Deployment, Incident, Severity
 
 FINGERPRINT = r"^[0-9a-f]{16}$"  # Prometheus' 64 bits; an incident told by people carries an id of theirs there
@@ -249,8 +249,7 @@ def read(raw: object) -> Alert | None:
         "environment": _text(labels.get("environment"), 101) or settings.DEPLOY_ENVIRONMENT,
     }
     errors.update({name: ["Has more than 100 characters."] for name, value in pipeline.items() if len(value) > 100})
-    if settings.DEPLOY_SERVICES and pipeline["service"] not in settings.DEPLOY_SERVICES:
-        errors["service"] = [f"Is none of {', '.join(settings.DEPLOY_SERVICES)} (DEPLOY_SERVICES)."]
+    errors.update(unknown_names(**pipeline))
     if errors or not isinstance(fingerprint, str) or started_at is None:
         raise InvalidAlert("The alert was not recorded.", errors=errors)
     severity = labels.get("severity")

@@ -161,8 +161,8 @@ def _check(told: Deployment, commits: Iterable[Commit], now: datetime) -> None:
             errors.setdefault(name, []).append("Lies more than five minutes in the future.")
     if told.started_at and told.finished_at and told.finished_at < told.started_at:
         errors.setdefault("finished_at", []).append("Lies before the start.")
-    if settings.DEPLOY_SERVICES and told.service not in settings.DEPLOY_SERVICES:
-        errors.setdefault("service", []).append(f"Is none of {', '.join(settings.DEPLOY_SERVICES)} (DEPLOY_SERVICES).")
+    for name, texts in unknown_names(told.service, told.environment).items():
+        errors.setdefault(name, []).extend(texts)
     if told.previous_sha and told.previous_sha == told.sha and told.kind != Kind.ROLLBACK:
         errors.setdefault("previous", []).append("Is the deployed commit itself.")
     if any(not commit.sha or len(commit.sha) > 64 for commit in commits):
@@ -201,6 +201,22 @@ def _refuse_cycle(told: Deployment) -> None:
                 "The deployment was not recorded.",
                 errors={"previous": ["Follows, over other deployments, this very one: the chain is a cycle."]},
             )
+
+
+def unknown_names(service: str, environment: str) -> dict[str, list[str]]:
+    """What is wrong with a pipeline's names, by field, where settings list those that may be recorded.
+
+    Each pipeline is some sixty series for good, so it is asked before one is made.
+    """
+    listed = (
+        ("service", service, "DEPLOY_SERVICES", settings.DEPLOY_SERVICES),
+        ("environment", environment, "DEPLOY_ENVIRONMENTS", settings.DEPLOY_ENVIRONMENTS),
+    )
+    return {
+        field: [f"Is none of {', '.join(known)} ({setting})."]
+        for field, name, setting, known in listed
+        if known and name not in known
+    }
 
 
 def lock_pipeline(service: str, environment: str) -> None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from ..problems import Problem
 from ..refresh import request_refresh
-from .deployments import CLOCK_TOLERANCE, lock_pipeline
+from .deployments import CLOCK_TOLERANCE, lock_pipeline, unknown_names
 from .models import Deployment, Incident, Severity
 
 
@@ -74,9 +74,12 @@ def tell(
         The incident, and whether it is new.
 
     Raises:
-        InvalidIncident: as `open_incident` and `resolve`; then nothing is written.
+        InvalidIncident: as `open_incident` and `resolve`, or where the pipeline is none that may be recorded; then
+            nothing is written.
     """
     service, environment = service or settings.DEPLOY_SERVICE, environment or settings.DEPLOY_ENVIRONMENT
+    if errors := unknown_names(service.strip(), environment.strip()):
+        raise InvalidIncident("The incident was not recorded.", errors=errors)
     with transaction.atomic():
         lock_pipeline(service, environment)
         known = Incident.objects.of(service, environment).filter(fingerprint=external_id) if external_id else None

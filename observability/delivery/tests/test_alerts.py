@@ -284,6 +284,12 @@ class TestBadAlerts:
         assert "DEPLOY_SERVICES" in answer.json["rejected"][0]["errors"]["service"][0]
         assert not Incident.objects.exists()
 
+    def test_an_environment_outside_of_the_allow_list_is_named(self, deliver: Deliver, settings: Any) -> None:
+        settings.DEPLOY_ENVIRONMENTS = ["staging"]
+        answer = deliver(told())
+        assert "DEPLOY_ENVIRONMENTS" in answer.json["rejected"][0]["errors"]["environment"][0]
+        assert not Incident.objects.exists()
+
     @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"alerts": {}}', b'"alerts"', b"{", b"null", b"\xff"])
     def test_a_body_that_is_no_delivery_is_given_up(self, deliver: Deliver, asgi: AsgiClient, body: bytes) -> None:
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
