@@ -43,6 +43,7 @@ CONTRACT = {
     "dora_excluded": "gauge",
     "deployment_last_timestamp_seconds": "gauge",
     "incidents_open": "gauge",
+    "incidents_reopened_total": "counter",
     "incident_oldest_open_timestamp_seconds": "gauge",
     "users": "gauge",
     "bambisleep_build_info": "gauge",

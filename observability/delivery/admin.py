@@ -10,6 +10,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.formats import date_format
 
@@ -288,6 +289,22 @@ class DeployedCommitAdmin(ReadOnly, admin.ModelAdmin[DeployedCommit]):
         return duration(commit.lead_seconds)
 
 
+class ResolveForm(forms.Form):
+    """When it was over."""
+
+    resolved_at = forms.DateTimeField(
+        label="Over since",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": 1}, format="%Y-%m-%dT%H:%M:%S"),
+        help_text="UTC; empty: now.",
+    )
+
+
+def _end(incident: Incident) -> str:
+    at = incident.resolved_at
+    return f"resolved {date_format(timezone.localtime(at), 'j M Y H:i')}" if at else "open"
+
+
 @admin.register(Incident)
 class IncidentAdmin(Stated, admin.ModelAdmin[Incident]):
     """Incidents, newest first."""
@@ -305,7 +322,7 @@ class IncidentAdmin(Stated, admin.ModelAdmin[Incident]):
     search_fields = ["title", "description", "fingerprint"]
     date_hierarchy = "started_at"
     readonly_fields = ["recovery", "standing"]
-    actions = ["resolve", "link_to_last_deployment", "unlink"]
+    actions = ["resolve", "reopen", "link_to_last_deployment", "unlink"]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -326,14 +343,27 @@ class IncidentAdmin(Stated, admin.ModelAdmin[Incident]):
 
     @admin.action(description="Resolve…", permissions=["state"])
     def resolve(self, request: HttpRequest, queryset: QuerySet[Incident]) -> HttpResponse | None:
-        """Say that they are over, now."""
+        """Ask when they ended, and say so."""
+        form = self.bound(request, ResolveForm)
 
         def act(incident: Incident) -> str | None:
-            if not incidents.resolve(incident):
+            if not incidents.resolve(incident, resolved_at=form.cleaned_data["resolved_at"]):
                 return None
             return f"resolved after {duration(incident.recovery_seconds)}."
 
-        return self.state(request, queryset, question="Resolve, as of now?", button="Resolve", act=act)
+        return self.state(request, queryset, question="Resolve?", button="Resolve", act=act, form=form)
+
+    @admin.action(description="Reopen…", permissions=["state"])
+    def reopen(self, request: HttpRequest, queryset: QuerySet[Incident]) -> HttpResponse | None:
+        """Say that they are not over after all."""
+        return self.state(
+            request,
+            queryset,
+            question="Reopen? What mttr_seconds has counted stays counted.",
+            button="Reopen",
+            act=lambda incident: "reopened." if incidents.reopen(incident) else None,
+            detail=lambda incident: f"{incident} – {_end(incident)}",
+        )
 
     @admin.action(description="Link to the last deployment before…", permissions=["state"])
     def link_to_last_deployment(self, request: HttpRequest, queryset: QuerySet[Incident]) -> HttpResponse | None:

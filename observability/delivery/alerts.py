@@ -25,9 +25,8 @@ from ..refresh import request_refresh
 from . import incidents
 from .alertmanager import Alertmanager, AlertmanagerUnavailable
 from .deployments import CLOCK_TOLERANCE, unknown_names
-from .models import Deployment, Incident, Severity
+from .models import FINGERPRINT, Deployment, Incident, Severity
 
-FINGERPRINT = r"^[0-9a-f]{16}$"  # Prometheus' 64 bits; an incident told by people carries an id of theirs there
 MAX_DESCRIPTION = 10_000  # characters
 # After its own start Alertmanager does not know yet what fires: Prometheus repeats that each minute or so.
 SETTLING = timedelta(minutes=5)
@@ -142,7 +141,7 @@ def sync(*, url: str = "", dry_run: bool = False) -> Synced:
     What came and went while we were down is never delivered, and what ended then may not be. When it ended is told by
     nobody: it is taken to have been when the same alert fired again, else now; an end that is delivered after all, and
     is earlier, corrects that. Silenced and inhibited alerts open nothing, as nothing of them is delivered, and close
-    nothing, since they fire.
+    nothing, since they fire. What a person opened again is a person's to close.
 
     Args:
         url: of Alertmanager; by default ALERTMANAGER_URL.
@@ -153,7 +152,8 @@ def sync(*, url: str = "", dry_run: bool = False) -> Synced:
     alertmanager = Alertmanager(url or settings.ALERTMANAGER_URL)
     # In this order: what is delivered after the first line is not taken for over by the second, nor is an Alertmanager
     # that restarts after the second taken for one that knows that nothing fires.
-    open_before = list(Incident.objects.open().filter(fingerprint__regex=FINGERPRINT).order_by("started_at", "pk"))
+    alerts_own = Incident.objects.open().filter(fingerprint__regex=FINGERPRINT, reopenings=0)
+    open_before = list(alerts_own.order_by("started_at", "pk"))
     firing = alertmanager.alerts()
     settled_at = alertmanager.up_since() + SETTLING
 

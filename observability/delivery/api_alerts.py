@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 from .. import security
 from ..problems import Problem
 from . import alerts
-from .models import Scope
+from .models import FINGERPRINT, Scope
 from .tokens import PREFIX, DeployTokenAuthentication, HasScope
 
 ALERTMANAGER = object()  # who holds ALERTS_TOKEN, as `request.auth`
@@ -80,7 +80,7 @@ class AlertTold(serializers.Serializer[Any]):
     startsAt = serializers.DateTimeField()  # noqa: N815 - Alertmanager's names
     endsAt = serializers.DateTimeField(required=False)  # noqa: N815
     generatorURL = serializers.CharField(required=False, allow_blank=True)  # noqa: N815
-    fingerprint = serializers.RegexField(alerts.FINGERPRINT)
+    fingerprint = serializers.RegexField(FINGERPRINT)
 
 
 class Delivery(serializers.Serializer[Any]):

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from ..http.openapi import link
 from . import deployments, incidents
 from .entries import DeploymentEntry
-from .models import Deployment, Incident, Scope, Severity, Status
+from .models import NEWEST_FIRST, Deployment, Incident, Scope, Severity, Status
 from .tokens import DeployTokenAuthentication, HasScope
 
 
@@ -164,8 +164,8 @@ class DeploymentsView(Records):
         responses={200: pages_of("DeploymentShown")},
     )
     def get(self, request: Request) -> Response:
-        """Deployments, last finished first."""
-        return self.page(request, Deployment.objects.order_by("-finished_at", "-pk"), DeploymentShown)
+        """Deployments: those that run, then the last finished first."""
+        return self.page(request, Deployment.objects.order_by(*NEWEST_FIRST), DeploymentShown)
 
     @extend_schema(
         operation_id="dora_deployments_record",

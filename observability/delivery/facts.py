@@ -84,6 +84,9 @@ LAST_DEPLOYMENT = gauge(
     "version",
 )
 INCIDENTS_OPEN = gauge("incidents_open", "Incidents not yet resolved.", "service", "environment", "severity")
+REOPENED = counter(
+    "incidents_reopened_total", "Times that a resolved incident was not over after all.", "service", "environment"
+)
 OLDEST_INCIDENT = gauge(
     "incident_oldest_open_timestamp_seconds",
     "When the incident open longest started, in Unix time.",
@@ -165,6 +168,15 @@ def open_incidents() -> Iterator[Sample]:
         yield INCIDENTS_OPEN.sample(count, *labels)
         if oldest is not None:
             yield OLDEST_INCIDENT.sample(oldest.timestamp(), *labels)
+
+
+@fact(REOPENED, reads=[Incident, Pipeline])
+def reopened_incidents() -> Iterator[Sample]:
+    """How often incidents were opened again."""
+    rows = Incident.objects.order_by().values_list("service", "environment").annotate(times=Sum("reopenings"))
+    counts = {(service, environment): times for service, environment, times in rows}
+    for pipeline in sorted({*pipelines(), *counts}):
+        yield REOPENED.sample(counts.get(pipeline, 0), *pipeline)
 
 
 @fact(

@@ -1,21 +1,32 @@
 """Opening, resolving and linking incidents."""
 
+import re
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
-from ..problems import Problem
+from ..problems import Conflict, Problem
 from ..refresh import request_refresh
 from .deployments import CLOCK_TOLERANCE, lock_pipeline, unknown_names
-from .models import Deployment, Incident, Severity
+from .models import FINGERPRINT, Deployment, Incident, Severity
+
+LIKE_AN_ALERT = (
+    "Is 16 hexadecimal digits, by which Alertmanager names its alerts: as none of that name fires, the incident would "
+    "be closed. Put a word before them."
+)
 
 
 class InvalidIncident(Problem):
     """The incident contradicts itself or the clock; `errors` says where."""
+
+
+class AlreadyResolved(Conflict):
+    """It is recorded as resolved at another time."""
 
 
 def open_incident(
@@ -74,8 +85,8 @@ def tell(
         The incident, and whether it is new.
 
     Raises:
-        InvalidIncident: as `open_incident` and `resolve`, or where the pipeline is none that may be recorded; then
-            nothing is written.
+        InvalidIncident: as `open_incident` and `resolve`, or where the pipeline is none that may be recorded, or
+            `external_id` looks like an alert's; then nothing is written.
     """
     service, environment = service or settings.DEPLOY_SERVICE, environment or settings.DEPLOY_ENVIRONMENT
     if errors := unknown_names(service.strip(), environment.strip()):
@@ -86,6 +97,8 @@ def tell(
         incident = known.first() if known is not None else None
         created = incident is None
         if incident is None:
+            if re.fullmatch(FINGERPRINT, external_id):
+                raise InvalidIncident("The incident was not recorded.", errors={"external_id": [LIKE_AN_ALERT]})
             incident = open_incident(
                 service=service, environment=environment, title=title, fingerprint=external_id, **more
             )
@@ -103,12 +116,18 @@ def change(incident: Incident, *, resolved_at: datetime | None = None, deploymen
 
     Raises:
         InvalidIncident: as `resolve` and `link`; then nothing is written.
+        AlreadyResolved: at another time than `resolved_at`; then nothing is written either.
     """
     with transaction.atomic():
         if deployment is not UNCHANGED:
             link(incident, deployment)
-        if resolved_at is not None:
-            resolve(incident, resolved_at=resolved_at)
+        if resolved_at is not None and not resolve(incident, resolved_at=resolved_at):
+            incident.refresh_from_db()
+            if incident.resolved_at != resolved_at:
+                raise AlreadyResolved(
+                    f"It is recorded as resolved at {incident.resolved_at:%Y-%m-%d %H:%M:%S} UTC. Where that is wrong, "
+                    f"reopen it first: manage.py reopen_incident {incident.pk}, or in the admin."
+                )
 
 
 def resolve(incident: Incident, *, resolved_at: datetime | None = None) -> bool:
@@ -130,6 +149,24 @@ def resolve(incident: Incident, *, resolved_at: datetime | None = None) -> bool:
             return False
         incident.refresh_from_db()
         _observe(incident)
+        request_refresh()
+    return True
+
+
+def reopen(incident: Incident) -> bool:
+    """Say that it is not over after all. An alert that fires no longer does not close it again: a person does.
+
+    What mttr_seconds has counted of it stays counted; incidents_reopened_total tells how often that was too soon.
+
+    Returns:
+        Whether that changed anything: an incident that is open stays as it is.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        resolved = Incident.objects.filter(pk=incident.pk, resolved_at__isnull=False)
+        if not resolved.update(resolved_at=None, reopenings=F("reopenings") + 1, updated_at=now):
+            return False
+        incident.refresh_from_db()
         request_refresh()
     return True
 

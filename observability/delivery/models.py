@@ -46,6 +46,9 @@ class Standing(models.TextChoices):
 EXCLUDED = (Standing.FIRST_DEPLOYMENT, Standing.ROLLBACK, Standing.NEGATIVE, Standing.ALREADY_DEPLOYED)
 
 
+FINGERPRINT = r"^[0-9a-f]{16}$"  # Alertmanager's name for an alert, 64 bits
+
+
 class Severity(models.TextChoices):
     """How bad an incident is, in the words of the alert rules."""
 
@@ -84,6 +87,10 @@ class Pipeline(models.Model):
 
     def __str__(self) -> str:
         return f"{self.service} ({self.environment})"
+
+
+# Those that have not finished before the others, on every database.
+NEWEST_FIRST = (F("finished_at").desc(nulls_first=True), "-pk")
 
 
 class DeploymentQuerySet(models.QuerySet["Deployment"]):
@@ -149,7 +156,7 @@ class Deployment(ExportModelOperationsMixin("deployment"), models.Model):  # typ
     objects = DeploymentQuerySet.as_manager()
 
     class Meta:
-        ordering = ["-finished_at", "-pk"]
+        ordering = NEWEST_FIRST
         indexes = [
             models.Index(fields=["service", "environment", "finished_at"], name="delivery_deployment_window"),
         ]
@@ -254,10 +261,17 @@ class Incident(ExportModelOperationsMixin("incident"), models.Model):  # type: i
         related_name="incidents",
         help_text="The deployment that caused it.",
     )
-    fingerprint = models.CharField(max_length=64, blank=True, help_text="Alertmanager's name for the alert.")
+    fingerprint = models.CharField(
+        max_length=64,
+        blank=True,
+        help_text="Alertmanager's name for the alert, or the external id that people gave it.",
+    )
     url = models.URLField(max_length=1000, blank=True)
     observed_recovery_seconds = models.FloatField(
         null=True, blank=True, help_text="What mttr_seconds counted. Set once, never taken back."
+    )
+    reopenings = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="How often it was not over after all. Never taken back."
     )
     recorded_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True, db_index=True)
@@ -271,9 +285,9 @@ class Incident(ExportModelOperationsMixin("incident"), models.Model):  # type: i
         ]
         constraints = [
             models.UniqueConstraint(
-                fields=["fingerprint", "started_at"],
+                fields=["service", "environment", "fingerprint", "started_at"],
                 condition=~Q(fingerprint=""),
-                name="delivery_incident_once_an_alert",
+                name="delivery_incident_told_once",
             ),
             models.CheckConstraint(condition=Q(severity__in=Severity.values), name="delivery_incident_severity_known"),
             models.CheckConstraint(

@@ -112,6 +112,36 @@ def test_an_incident_is_resolved_once(admin: Client) -> None:
     assert incident.resolved_at is not None
 
 
+def test_an_incident_is_resolved_as_of_the_time_that_is_given(admin: Client) -> None:
+    incident = trouble(hours=2.5)
+    asked = state(admin, INCIDENTS, "resolve", incident, confirmed=False).content.decode()
+    assert 'type="datetime-local" name="resolved_at"' in asked
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    given = {"resolved_at": f"{an_hour_ago:%Y-%m-%dT%H:%M:%S}"}
+    answer = state(admin, INCIDENTS, "resolve", incident, resolved_at="soon")
+    assert "Enter a valid date/time." in answer.content.decode()
+    assert told(state(admin, INCIDENTS, "resolve", incident, **given))[0].startswith("Slow: resolved after 1\xa0hour")
+    incident.refresh_from_db()
+    assert incident.resolved_at == an_hour_ago.replace(microsecond=0)
+
+
+def test_a_resolved_incident_is_reopened_once_confirmed(admin: Client) -> None:
+    incident = trouble()
+    incidents.resolve(incident)
+    page = admin.get(f"{INCIDENTS}{incident.pk}/change/").content.decode()
+    assert 'name="action" value="reopen"' in page
+    assert 'name="action" value="resolve"' not in page
+    assert "Slow – resolved " in state(admin, INCIDENTS, "reopen", incident, confirmed=False).content.decode()
+    incident.refresh_from_db()
+    assert incident.resolved_at is not None
+
+    assert told(state(admin, INCIDENTS, "reopen", incident)) == ["Slow: reopened."]
+    assert told(state(admin, INCIDENTS, "reopen", incident)) == ["Slow: nothing to change."]
+    incident.refresh_from_db()
+    assert (incident.resolved_at, incident.reopenings) == (None, 1)
+    assert "reopened." in admin.get(f"{INCIDENTS}{incident.pk}/history/").content.decode()
+
+
 def test_an_incident_is_linked_to_the_last_deployment_before_it_and_unlinked(admin: Client) -> None:
     ship("1", hours=9)
     shipped = ship("2", hours=2)

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from bambisleep.tests.client import Answer, AsgiClient
 from observability.delivery import tokens
-from observability.delivery.models import Deployment, DeployToken, Incident
+from observability.delivery.models import Deployment, DeployToken, Incident, Pipeline
 
 pytestmark = pytest.mark.django_db
 
@@ -114,6 +114,20 @@ class TestRecording:
         assert "service" in ask("POST", "/dora/deployments", json=ENTRY).json["errors"]
         assert ask("POST", "/dora/deployments", json={**ENTRY, "service": "web"}).status == 201
 
+    def test_only_the_environments_allowed_are_recorded(self, ask: Any, settings: Any) -> None:
+        settings.DEPLOY_ENVIRONMENTS = ["production"]
+        refused = ask("POST", "/dora/deployments", json={**ENTRY, "environment": "review/7"})
+        assert "DEPLOY_ENVIRONMENTS" in refused.json["errors"]["environment"][0]
+        refused = ask("POST", "/dora/incidents", json={"title": "Slow", "environment": "review/7"})
+        assert "DEPLOY_ENVIRONMENTS" in refused.json["errors"]["environment"][0]
+        assert not Pipeline.objects.exists()
+        assert ask("POST", "/dora/deployments", json=ENTRY).status == 201
+
+    def test_a_rollback_by_the_name_of_the_way_there_is_refused(self, ask: Any) -> None:
+        assert ask("POST", "/dora/deployments", json=ENTRY).status == 201
+        answer = ask("POST", "/dora/deployments", json={**ENTRY, "kind": "rollback"})
+        assert (answer.status, list(answer.json["errors"])) == (400, ["external_id"])
+
 
 class TestIncidents:
     def test_it_opens_and_resolves(self, ask: Any) -> None:
@@ -127,6 +141,29 @@ class TestIncidents:
         entry = {"title": "Slow", "external_id": "PD-7"}
         assert [ask("POST", "/dora/incidents", json=entry).status for _ in range(2)] == [201, 200]
         assert Incident.objects.count() == 1
+
+    def test_two_services_may_have_the_same_external_id_and_start(self, ask: Any) -> None:
+        entry = {"title": "Slow", "external_id": "PD-7", "started_at": "2026-03-02T12:00:00Z"}
+        told = [ask("POST", "/dora/incidents", json={**entry, "service": service}).status for service in ("web", "api")]
+        assert told == [201, 201]
+
+    def test_an_external_id_that_looks_like_an_alerts_is_refused(self, ask: Any) -> None:
+        answer = ask("POST", "/dora/incidents", json={"title": "Slow", "external_id": "0123456789abcdef"})
+        assert (answer.status, list(answer.json["errors"])) == (400, ["external_id"])
+        assert not Incident.objects.exists()
+
+    def test_an_end_that_contradicts_the_recorded_one_is_a_conflict(self, ask: Any) -> None:
+        pk = ask("POST", "/dora/incidents", json={"title": "Slow", "started_at": "2026-03-02T12:00:00Z"}).json["id"]
+        path, end = f"/dora/incidents/{pk}", {"resolved_at": "2026-03-02T13:00:00Z"}
+        assert [ask("PATCH", path, json=end).status for _ in range(2)] == [200, 200]
+
+        refused = ask("PATCH", path, json={"resolved_at": "2026-03-02T14:00:00Z", "deployment": None})
+        assert refused.status == 409
+        assert (
+            f"2026-03-02 13:00:00 UTC. Where that is wrong, reopen it first: manage.py reopen_incident {pk}"
+            in (refused.json["detail"])
+        )
+        assert ask("GET", path).json["resolved_at"] == "2026-03-02T13:00:00Z"
 
     def test_it_is_laid_at_a_deployments_door_and_taken_away(self, ask: Any) -> None:
         deployment = ask("POST", "/dora/deployments", json=ENTRY).json["deployment"]["id"]
@@ -162,6 +199,12 @@ class TestLists:
         assert "limit=2" in page["next"]
         assert ask("GET", "/dora/deployments", query="service=s1").json["count"] == 2
         assert ask("GET", "/dora/deployments", query="service=%00").status == 400
+
+    def test_what_runs_comes_before_what_finished(self, ask: Any) -> None:
+        for version, status in (("1", "succeeded"), ("2", "started"), ("3", "succeeded")):
+            ask("POST", "/dora/deployments", json={"version": version, "sha": "abcd", "status": status})
+        assert [row["version"] for row in ask("GET", "/dora/deployments").json["results"]] == ["2", "3", "1"]
+        assert list(Deployment.objects.values_list("version", flat=True)) == ["2", "3", "1"]
 
     def test_what_is_not_there_is_a_problem(self, ask: Any) -> None:
         for path in ("/dora/deployments/999", "/dora/incidents/999"):

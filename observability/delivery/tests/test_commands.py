@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from observability.delivery import deployments
-from observability.delivery.models import Deployment, Incident
+from observability.delivery.models import Deployment, Incident, Pipeline
 from observability.models import FactSample
 
 pytestmark = pytest.mark.django_db
@@ -134,6 +134,60 @@ def test_an_incident_resolved_twice_keeps_its_end(capsys: pytest.CaptureFixture[
     call_command("resolve_incident", number)
     assert Incident.objects.get().recovery_seconds == 3600
     assert "was already resolved" in capsys.readouterr().out
+
+
+def test_an_incident_that_was_not_over_is_opened_again(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("open_incident", "Slow", "--started", "2026-03-02T12:00:00Z", service="web")
+    number = Incident.objects.get().pk
+    call_command("resolve_incident", number, "--resolved", "2026-03-02T13:00:00Z")
+    assert ["incidents_reopened_total", ["web", "production"], 0] in facts()
+
+    call_command("reopen_incident", number)
+    call_command("reopen_incident", number)
+
+    assert "is open again" in capsys.readouterr().out
+    assert ["incidents_reopened_total", ["web", "production"], 1] in facts()
+    assert ["incidents_open", ["web", "production", "warning"], 1] in facts()
+    call_command("resolve_incident", number, "--resolved", "2026-03-02T14:00:00Z")
+    assert Incident.objects.get().recovery_seconds == 2 * 3600
+
+
+def test_what_was_counted_of_a_recovery_stays_counted(deployed: Deployment) -> None:
+    call_command("open_incident", "Slow", "--started", "2026-03-02T12:00:00Z", service="web", deployment="run-1")
+    number = Incident.objects.get().pk
+    for end in ("13", "14"):
+        call_command("resolve_incident", number, "--resolved", f"2026-03-02T{end}:00:00Z")
+        call_command("reopen_incident", number)
+    assert Incident.objects.get().observed_recovery_seconds == 3600
+
+
+def test_an_external_id_that_looks_like_an_alerts_is_refused() -> None:
+    with pytest.raises(CommandError, match=r"(?s)external_id.*Alertmanager.*Nothing was recorded"):
+        call_command("open_incident", "Slow", external_id="0123456789abcdef")
+    assert not Incident.objects.exists()
+
+
+@pytest.mark.parametrize("names", [{"service": "shop"}, {"environment": "review/7"}])
+def test_a_pipeline_outside_of_the_lists_is_not_made(names: dict[str, str], settings: Any) -> None:
+    settings.DEPLOY_SERVICES, settings.DEPLOY_ENVIRONMENTS = ["web"], ["production", "staging"]
+    pipeline = {"service": "web", "environment": "production", **names}
+    with pytest.raises(CommandError, match=r"(?s)Is none of .*(DEPLOY_SERVICES|DEPLOY_ENVIRONMENTS)"):
+        call_command("open_incident", "Slow", **pipeline)
+    with pytest.raises(CommandError, match=r"(?s)Is none of .*(DEPLOY_SERVICES|DEPLOY_ENVIRONMENTS)"):
+        call_command("record_deploy", "--no-commits", "--commit", "a" * 40, version="1", **pipeline)
+    assert not Pipeline.objects.exists()
+
+
+def test_eight_digits_are_a_date() -> None:
+    call_command("open_incident", "Slow", "--started", "20260302")
+    assert Incident.objects.get().started_at == datetime(2026, 3, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("time", ["2026030", "1999-12-31", "0"])
+def test_a_time_before_2000_is_a_mistake(time: str) -> None:
+    with pytest.raises(CommandError, match="before anything here can have been"):
+        call_command("open_incident", "Slow", "--started", time)
+    assert not Incident.objects.exists()
 
 
 def test_an_incident_does_not_end_before_it_began() -> None:

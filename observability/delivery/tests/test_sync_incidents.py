@@ -159,6 +159,13 @@ class TestClosing:
         alerts.sync()
         assert Incident.objects.open().exists()
 
+    def test_what_a_person_opened_again_stays_open(self, alertmanager: StandIn) -> None:
+        incident = opened()
+        incidents.resolve(incident)
+        incidents.reopen(incident)
+        assert alerts.sync().resolved == []
+        assert Incident.objects.open().count() == 1
+
     def test_what_is_opened_during_the_comparison_stays_open(self, alertmanager: StandIn) -> None:
         class AsItIsAsked(Alertmanager):
             def alerts(self) -> list[dict[str, Any]]:
