@@ -51,7 +51,7 @@ def test_thresholds_hold_and_prometheus_counts_what_k6_counts(site: Server, tmp_
         run = _k6(tmp_path, site.url, vus=5, seconds=10)
 
         assert run.status == 0, run.output
-        assert run.count("http_reqs") > 40
+        assert run.count("http_reqs") > 15  # five users for ten seconds, on whatever machine
         expected = before + run.count("http_reqs")
         wait_for(lambda: (query(monitor, REQUESTS) or 0.0) >= expected, "Prometheus has scraped the last request")
         assert query(monitor, REQUESTS) == expected
