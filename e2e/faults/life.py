@@ -12,6 +12,7 @@ acknowledged must be in the database afterwards, once.
 
 import asyncio
 import hashlib
+import itertools
 import threading
 import time
 import uuid
@@ -31,6 +32,7 @@ from e2e.servers import Server, wait_for
 SECONDS_OF_LIMIT = 10.0  # in which everything is answered, and in which all heals
 CHUNK_BYTES = 8_192
 PAUSE_SECONDS = 0.25
+NUMBERS = itertools.count()
 EARLIER = ('"code": "busy"', '"code": "offset"')  # of uploads whose last answer was lost
 
 
@@ -240,7 +242,7 @@ class Life:
         def step() -> httpx.Response:
             headers = {"X-CSRFToken": browser.cookies["csrftoken"], "Referer": self.entrance.url}
             if not state:
-                content = recording(1.0 + len(self.uploaded) / 1000)
+                content = recording(1.0 + next(NUMBERS) / 1000)  # what is there already becomes no file of its own
                 form = {"name": "silence.wav", "size": str(len(content)), "role": "main"}
                 answer = browser.post("/admin/content/mediafile/uploads/", data=form, headers=headers)
                 if answer.is_success:
