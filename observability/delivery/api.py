@@ -1,6 +1,5 @@
 """GET /dora: the five measures as JSON."""
 
-from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -14,7 +13,6 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from . import measures
-from .models import Pipeline
 
 MAX_DAYS = 3660
 DAYS = {"type": "integer", "minimum": 1, "maximum": MAX_DAYS}
@@ -139,22 +137,7 @@ class DoraView(APIView):
         asked = question.validated_data
         service = asked.get("service") or settings.DEPLOY_SERVICE
         environment = asked.get("environment") or settings.DEPLOY_ENVIRONMENT
-        window = _window(asked)
-        found = measures.compute(service=service, environment=environment, window=window)
-        return Response(
-            {
-                "service": service,
-                "environment": environment,
-                "window": {
-                    "from": window.start.isoformat(),
-                    "to": window.end.isoformat(),
-                    "days": round(window.days, 6),
-                },
-                "measures": {name: asdict(measure) for name, measure in found.items()},
-                "services": sorted(set(Pipeline.objects.values_list("service", flat=True))),
-                "definitions": measures.DEFINITIONS,
-            }
-        )
+        return Response(measures.answer(service=service, environment=environment, window=_window(asked)))
 
 
 def _window(asked: dict[str, Any]) -> measures.Window:

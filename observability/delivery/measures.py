@@ -3,13 +3,13 @@
 One service in one environment at a time, over any window. A measure without data is None with a reason, never zero.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Q
 
-from .models import EXCLUDED, DeployedCommit, Deployment, Incident, Kind, Standing
+from .models import EXCLUDED, DeployedCommit, Deployment, Incident, Kind, Pipeline, Standing
 
 DEFINITIONS = "https://dora.dev/guides/dora-metrics-four-keys/"
 TIER_YEAR = 2026
@@ -83,6 +83,23 @@ def compute(*, service: str, environment: str, window: Window, trends: bool = Tr
         if measure.value is not None and earlier is not None:
             measure.trend = measure.value - earlier
     return now
+
+
+def answer(*, service: str, environment: str, window: Window) -> dict[str, Any]:
+    """What GET /dora answers, as what JSON can hold; and `dora_report --json` prints."""
+    found = compute(service=service, environment=environment, window=window)
+    return {
+        "service": service,
+        "environment": environment,
+        "window": {
+            "from": window.start.isoformat(),
+            "to": window.end.isoformat(),
+            "days": round(window.days, 6),
+        },
+        "measures": {name: asdict(measure) for name, measure in found.items()},
+        "services": sorted(set(Pipeline.objects.values_list("service", flat=True))),
+        "definitions": DEFINITIONS,
+    }
 
 
 def _compute(service: str, environment: str, window: Window) -> dict[str, Measure]:

@@ -2,7 +2,6 @@
 
 import json
 from argparse import ArgumentParser
-from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -12,7 +11,6 @@ from django.utils import timezone
 from observability.delivery import measures
 from observability.delivery.management.shell import add_pipeline_arguments
 from observability.delivery.measures import DAY, HOUR, Measure, Window
-from observability.delivery.models import Pipeline
 
 MAX_DAYS = 3660  # as GET /dora
 
@@ -47,14 +45,10 @@ class Command(BaseCommand):
         """Compute, and print."""
         window = _window(options["days"], options["first"], options["last"])
         pipeline = {name: options[name] for name in ("service", "environment")}
-        found = measures.compute(**pipeline, window=window)
         if options["json"]:
-            shown = {"from": window.start.isoformat(), "to": window.end.isoformat(), "days": round(window.days, 6)}
-            told = {name: asdict(measure) for name, measure in found.items()}
-            services = sorted(set(Pipeline.objects.values_list("service", flat=True)))
-            answer = {**pipeline, "window": shown, "measures": told, "services": services}
-            self.stdout.write(json.dumps({**answer, "definitions": measures.DEFINITIONS}, indent=2))
+            self.stdout.write(json.dumps(measures.answer(**pipeline, window=window), indent=2))
             return
+        found = measures.compute(**pipeline, window=window)
         self.stdout.write(
             f"{pipeline['service']} in {pipeline['environment']}, {window.start:%Y-%m-%d %H:%M} to "
             f"{window.end:%Y-%m-%d %H:%M} UTC ({window.days:g} days)\n"
