@@ -68,14 +68,17 @@ def erased_at(user: User) -> datetime:
 
 def due(*, now: datetime | None = None) -> list[User]:
     """The accounts whose grace period is over."""
-    before = (now or timezone.now()) - timedelta(days=settings.DELETION_GRACE_DAYS)
-    return list(User.objects.filter(deletion_requested_at__lte=before))
+    return list(User.objects.filter(deletion_requested_at__lte=_begun_before(now)))
 
 
 def pending(*, now: datetime | None = None) -> list[User]:
     """The accounts whose deletion was asked for, and whose grace period is not over."""
-    before = (now or timezone.now()) - timedelta(days=settings.DELETION_GRACE_DAYS)
-    return list(User.objects.filter(deletion_requested_at__gt=before))
+    return list(User.objects.filter(deletion_requested_at__gt=_begun_before(now)))
+
+
+def _begun_before(now: datetime | None) -> datetime:
+    """When a grace period that is over just now began."""
+    return (now or timezone.now()) - timedelta(days=settings.DELETION_GRACE_DAYS)
 
 
 def settle(user: User) -> None:

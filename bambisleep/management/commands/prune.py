@@ -34,11 +34,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, dry_run: bool, only: list[str] | None, **options: Any) -> None:
         """Delete, say how many, and record it, unless only a part was asked for."""
-        names = sorted(set(only)) if only else [name for name, kept in KEPT.items() if not kept.if_named()]
+        chosen = [KEPT[name] for name in (sorted(set(only)) if only else KEPT)]
         if options["list"]:
-            for line in _table([KEPT[name] for name in (sorted(set(only)) if only else KEPT)]):
+            for line in _table(chosen):
                 self.stdout.write(line)
             return
+        names = [kept.name for kept in chosen if only or not kept.if_named()]
         with nullcontext() if dry_run or only else maintenance.performed("prune") as run:
             total, failed = self._prune(names, dry_run)
             if failed:
