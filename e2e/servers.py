@@ -45,6 +45,14 @@ PRODUCTION = {
     "HTTPS": "false",
 }
 
+# git as it is on a machine where nobody has set it up, with somebody who commits.
+GIT = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{f"GIT_{role}_NAME": "Ada" for role in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{role}_EMAIL": "ada@example.org" for role in ("AUTHOR", "COMMITTER")},
+}
+
 
 def free_port() -> int:
     """A loopback port that nothing listens on."""

@@ -12,18 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from e2e.servers import ROOT, Installation, Server, installed
+from e2e.servers import GIT, ROOT, Installation, Server, installed
 
 pytestmark = [pytest.mark.once, pytest.mark.needs("git")]
 
 RECIPES = ROOT / "deploy" / "ci"
 CLEAN = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LANG": "C.UTF-8"}
-GIT = {
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_NOSYSTEM": "1",
-    **{f"GIT_{role}_NAME": "Ada" for role in ("AUTHOR", "COMMITTER")},
-    **{f"GIT_{role}_EMAIL": "ada@example.org" for role in ("AUTHOR", "COMMITTER")},
-}
 
 
 @dataclass(frozen=True, slots=True)

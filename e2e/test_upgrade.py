@@ -12,16 +12,9 @@ from typing import Any
 
 import pytest
 
-from e2e.servers import ROOT, Installation, installed
+from e2e.servers import GIT, ROOT, Installation, installed
 
 pytestmark = [pytest.mark.once, pytest.mark.needs("git")]
-
-GIT = {
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_NOSYSTEM": "1",
-    **{f"GIT_{role}_NAME": "Ada" for role in ("AUTHOR", "COMMITTER")},
-    **{f"GIT_{role}_EMAIL": "ada@example.org" for role in ("AUTHOR", "COMMITTER")},
-}
 
 
 @dataclass(frozen=True, slots=True)
