@@ -7,6 +7,7 @@ processes waits for the next one (docs/decisions/rolling-restart.md).
 """
 
 import asyncio
+import math
 import os
 import threading
 import time
@@ -23,7 +24,8 @@ from bambisleep.listening import BACKLOG, Socket
 from observability.http import draining
 from observability.http.sockets import MOST_MESSAGE_BYTES
 
-FIRST_WORD_SECONDS = 1.0  # for the request of whoever was accepted just before the end
+TURN_SECONDS = 0.02
+FIRST_WORD_TURNS = 50  # of the event loop, for the request of whoever was accepted just before the end
 BACKGROUND_SECONDS = 10.0  # for what waits in the background, once the last request is answered
 LAST_RESORT_SECONDS = 5.0  # for the interpreter's own end
 ENDED_AT_ONCE = 1
@@ -50,6 +52,7 @@ class Server(uvicorn.Server):
             )
         )
         self._drain_seconds = drain_seconds
+        self._shutdown_seconds = shutdown_seconds
         self._stops_at: float | None = None  # seconds of time.monotonic
         self._asked_to_stop = False
 
@@ -78,17 +81,33 @@ class Server(uvicorn.Server):
         return is_due or (self._stops_at is not None and time.monotonic() >= self._stops_at)
 
     async def shutdown(self, sockets: list[Socket] | None = None) -> None:
-        """Accept nobody more; answer whoever was accepted, even if they have not spoken yet."""
+        """Accept nobody more; answer whoever was accepted, and close no connection that a proxy may still send into."""
         for server in self.servers:
             server.close()
-        deadline = time.monotonic() + FIRST_WORD_SECONDS
-        while not self.force_exit and self._has_silent_ones() and time.monotonic() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+        deadline = time.monotonic() + self._shutdown_seconds
+        turns = 0
+        while not self.force_exit and any(self._is_needed(one, turns) for one in self.server_state.connections):
+            if turns >= FIRST_WORD_TURNS and time.monotonic() >= deadline:
+                break
+            await asyncio.sleep(TURN_SECONDS)
+            turns += 1
+        self.config.timeout_graceful_shutdown = math.ceil(max(0.0, deadline - time.monotonic()))
         await super().shutdown(sockets=sockets)
 
-    def _has_silent_ones(self) -> bool:
-        """Whether somebody connected whose request is still on its way."""
-        return any(getattr(connection, "scope", self) is None for connection in self.server_state.connections)
+    def _is_needed(self, connection: Any, turns: int) -> bool:
+        """Whether an answer is under way on a connection, or a request may still come.
+
+        An answer that began before the draining has told nobody to close the connection. Its proxy keeps it, and closes
+        it by itself once it was idle for less than KEEP_ALIVE_SECONDS, and for less than a drain takes.
+        """
+        if not hasattr(connection, "timeout_keep_alive_task"):
+            return False  # a WebSocket, which draining has sent away
+        closes = connection.timeout_keep_alive_task
+        if closes is None:
+            is_answering = connection.cycle is not None and not connection.cycle.response_complete
+            return is_answering or turns < FIRST_WORD_TURNS
+        idle_seconds = settings.KEEP_ALIVE_SECONDS - (closes.when() - asyncio.get_running_loop().time())
+        return bool(idle_seconds < min(self._drain_seconds, settings.KEEP_ALIVE_SECONDS))
 
     def _cut_off(self) -> None:
         self.config.timeout_graceful_shutdown = 0

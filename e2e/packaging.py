@@ -42,7 +42,8 @@ def stopping_seconds() -> float:
     """How long `serve` may take from SIGTERM to its end: draining, first words, what is under way, background, exit."""
     from bambisleep import serving
 
-    rest = serving.FIRST_WORD_SECONDS + serving.BACKGROUND_SECONDS + serving.LAST_RESORT_SECONDS
+    first_word = serving.FIRST_WORD_TURNS * serving.TURN_SECONDS
+    rest = first_word + serving.BACKGROUND_SECONDS + serving.LAST_RESORT_SECONDS
     return settings.DRAIN_SECONDS + settings.SHUTDOWN_SECONDS + rest
 
 

@@ -1,5 +1,7 @@
 """`manage.py serve` by itself: where it listens, what it refuses, and how it ends."""
 
+import hashlib
+import http.client
 import signal
 import socket
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from e2e import restarting
 from e2e.servers import PRODUCTION, ROOT, Installation, free_port, running, wait_for
 
 SERVE = [sys.executable, str(ROOT / "manage.py"), "serve"]
@@ -36,6 +39,25 @@ def test_told_to_stop_it_answers_for_a_while_and_says_it_is_not_ready(installati
         assert '"in_good_order": true' in site.output
         assert "Traceback" not in site.output
         assert installation.count("observability_security_event") == before + 1, "it was stored before the end"
+
+
+def test_a_request_after_a_download_that_outlasted_the_draining_is_answered(installation: Installation) -> None:
+    """Its answer could not say that the connection will be closed: a proxy keeps it, and sends the next request into it."""
+    film = restarting.make_film(installation, size_bytes=16 * 2**20)
+    with installation.serving("serve", **PRODUCTION, DRAIN_SECONDS="6", KEEP_ALIVE_SECONDS="60") as site:
+        connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
+        with closing(connection):
+            connection.request("GET", film.address)
+            download = connection.getresponse()
+            site.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: not _listens(site.port), "it has drained")
+
+            assert hashlib.sha256(download.read()).hexdigest() == film.sha256
+            time.sleep(0.5)
+            connection.request("GET", "/health/live")
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert site.process.wait(10) == 0, "nobody is left"
 
 
 def test_in_production_it_has_read_its_templates_before_anybody_asks(installation: Installation) -> None:
@@ -118,6 +140,11 @@ def test_before_migrations_it_says_so_and_is_not_ready(blank_installation: Insta
     with running(SERVE, environment=environment, port=port, log=log, ready="/health/live") as site:
         assert site.http.get("/health/ready").json()["checks"]["migrations"]["status"] == "failed"
         wait_for(lambda: "migrations are not applied: run manage.py migrate." in site.output, "it has warned")
+
+
+def _listens(port: int) -> bool:
+    with closing(socket.socket()) as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _handshake() -> bytes:
