@@ -42,7 +42,7 @@ def test_told_to_stop_it_answers_for_a_while_and_says_it_is_not_ready(installati
 
 
 def test_a_request_after_a_download_that_outlasted_the_draining_is_answered(installation: Installation) -> None:
-    """Its answer could not say that the connection will be closed: a proxy keeps it, and sends the next request into it."""
+    """Its answer could not say that the connection will be closed: a proxy keeps it, and sends more into it."""
     film = restarting.make_film(installation, size_bytes=16 * 2**20)
     with installation.serving("serve", **PRODUCTION, DRAIN_SECONDS="6", KEEP_ALIVE_SECONDS="60") as site:
         connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
