@@ -294,6 +294,10 @@ class UploadAdmin(ReadOnly, admin.ModelAdmin[Upload]):
     search_fields = ["original_name", "owner__username"]
     ordering = ["updated_at"]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Upload]:
+        """Those that go on."""
+        return super().get_queryset(request).filter(became=None)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whoever has the right."""
         return bool(request.user.has_perm("content.delete_upload"))

@@ -29,7 +29,7 @@ from observability.http.exchange import request_id_of
 from observability.problems import CONTENT_TYPE, Problem, problem_body
 
 from . import files, uploads
-from .models import Item, MediaFile, Role, Upload
+from .models import Item, MediaFile, Role
 
 PLAIN_BYTES = 900 * 1024  # what the form takes without a script: a body, with its other fields, has a limit
 
@@ -111,7 +111,7 @@ class UploadPages:
             "title": "Upload a file",
             "opts": self.opts,
             "form": form,
-            "unfinished": Upload.objects.filter(owner=_who(request)).select_related("item").order_by("-updated_at"),
+            "unfinished": uploads.unfinished(_who(request)).order_by("-updated_at"),
             "plain_bytes": PLAIN_BYTES,
         }
         return TemplateResponse(request, "admin/content/mediafile/upload.html", context)

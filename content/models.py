@@ -256,6 +256,9 @@ class Upload(models.Model):
     original_name = models.CharField(max_length=200)
     size_bytes = models.BigIntegerField()
     received_bytes = models.BigIntegerField(default=0)
+    # Key of the file that was in the library already, once it is finished. One that became a file of its own is gone:
+    # the file has its key.
+    became = models.UUIDField(null=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True, db_index=True)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
@@ -81,16 +82,21 @@ def start(*, by: User, name: str, size_bytes: int, item: Item | None = None, rol
         raise files.NoRoom("There is not enough room for this file on the library's disk.")
     with transaction.atomic():
         User.objects.select_for_update().get(pk=by.pk)  # one at a time, so that the number below is true
-        if Upload.objects.filter(owner=by).count() >= MOST_OPEN:
+        if unfinished(by).count() >= MOST_OPEN:
             raise Conflict(f"You have {MOST_OPEN} unfinished uploads: finish or cancel one of them first.")
         return Upload.objects.create(
             owner=by, item=item, role=role, original_name=files.clean_name(name), size_bytes=size_bytes
         )
 
 
+def unfinished(by: User) -> QuerySet[Upload]:
+    """Somebody's own uploads that go on, with the item of each."""
+    return Upload.objects.select_related("item").filter(owner=by, became=None)
+
+
 def find(pk: uuid.UUID, *, by: User) -> Upload:
-    """Somebody's own upload, with the offset that can be relied on; raises NoSuchUpload."""
-    upload = Upload.objects.select_related("item").filter(pk=pk, owner=by).first()
+    """Somebody's own upload that goes on, with the offset that can be relied on; raises NoSuchUpload."""
+    upload = unfinished(by).filter(pk=pk).first()
     if upload is None:
         raise NoSuchUpload("There is no such upload: it was finished, cancelled, or left lying for too long.")
     there = path_of(upload.pk).stat().st_size if path_of(upload.pk).exists() else 0
@@ -148,7 +154,11 @@ def finish(pk: uuid.UUID, *, by: User) -> MediaFile:
             with transaction.atomic():
                 if not Upload.objects.filter(pk=pk).delete()[0]:
                     raise NoSuchUpload("This upload was cancelled.")
-                return files.enter(prepared, by=by, key=pk)
+                file = files.enter(prepared, by=by, key=pk)
+                if file.key != pk:  # it was there: who does not hear of it asks for this upload
+                    upload.became = file.key
+                    upload.save(force_insert=True)
+                return file
         except Refused:
             _remove(upload)
             raise
@@ -156,7 +166,8 @@ def finish(pk: uuid.UUID, *, by: User) -> MediaFile:
 
 def finished(pk: uuid.UUID, *, by: User) -> MediaFile | None:
     """What somebody's own upload has become, where it is finished: they may not have heard of it."""
-    return MediaFile.objects.filter(key=pk, uploaded_by=by).first()
+    there = Upload.objects.filter(pk=pk, owner=by).values("became")
+    return MediaFile.objects.filter(Q(key=pk, uploaded_by=by) | Q(key__in=there)).first()
 
 
 def cancel(pk: uuid.UUID, *, by: User) -> None:

@@ -94,6 +94,30 @@ def test_finishing_twice_says_the_same(library: Path, staff: User) -> None:
     assert MediaFile.objects.count() == 1
 
 
+def test_finishing_twice_what_was_there_already_says_the_same(library: Path, client: Client, staff: User) -> None:
+    first, second = begun(staff), begun(staff)
+    send(first, staff)
+    file = uploads.finish(first.pk, by=staff)
+    send(second, staff)
+    assert [uploads.finish(second.pk, by=staff) for _ in range(2)] == [file, file]
+    assert stored(library) == [file.name]
+
+    client.force_login(staff)
+    standing = client.get(f"{START}{second.pk}/").json()
+    assert standing["offset"] == standing["size"] == len(FILM)
+    assert client.post(standing["finish"]).json()["key"] == str(file.key)
+    page = client.get("/admin/content/mediafile/add/")
+    assert list(page.context["unfinished"]) == []
+    assert client.get("/admin/content/upload/").context["cl"].result_count == 0
+    for act in (uploads.find, uploads.cancel):
+        with pytest.raises(NoSuchUpload):
+            act(second.pk, by=staff)
+    assert [begun(staff) for _ in range(uploads.MOST_OPEN)]
+
+    uploads.sweep(later())
+    assert (Upload.objects.count(), stored(library)) == (0, [file.name])
+
+
 @pytest.mark.parametrize("offset", [0, CHUNK - 1, CHUNK + 1, len(FILM), 10**12])
 def test_a_chunk_from_elsewhere_is_told_where_to_go_on(staff: User, offset: int) -> None:
     upload = begun(staff)
