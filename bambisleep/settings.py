@@ -27,9 +27,18 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 if (BASE_DIR / ".env").exists():
     environ.Env.read_env(BASE_DIR / ".env", parse_comments=True)
+
+
+class Files(FileAwareMapping):
+    """Variables, or the files that hold them, whose last line break, as every shell writes it, is not of the value."""
+
+    def __getitem__(self, key: str) -> str:
+        return str(super().__getitem__(key)).removesuffix("\n")  # type: ignore[no-untyped-call]
+
+
 env = environ.FileAwareEnv()  # type: ignore[no-untyped-call]
 environment = {name: value for name, value in os.environ.items() if value}  # empty means default
-env.ENVIRON = FileAwareMapping(environment)  # type: ignore[no-untyped-call]
+env.ENVIRON = Files(environment)  # type: ignore[no-untyped-call]
 
 # --- The process -----------------------------------------------------------------------------------------------------
 

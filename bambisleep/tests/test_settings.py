@@ -103,13 +103,14 @@ def test_it_names_every_unsafe_value_at_once(tmp_path: Path) -> None:
     assert "ALLOWED_HOSTS" in done.stderr
 
 
-def test_a_value_may_come_from_a_file(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text(SAFE["SECRET_KEY"])
+@pytest.mark.parametrize("end", ["", "\n"], ids=["bare", "with a line break"])
+def test_a_value_may_come_from_a_file(tmp_path: Path, end: str) -> None:
+    (tmp_path / "key").write_text(SAFE["SECRET_KEY"] + end)
     environment = {**SAFE, "SECRET_KEY_FILE": str(tmp_path / "key")}
     del environment["SECRET_KEY"]
     done = start(tmp_path, **environment)
     assert done.returncode == 0, done.stderr
-    assert SAFE["SECRET_KEY"] in done.stdout
+    assert done.stdout.startswith(f"{SAFE['SECRET_KEY']} "), "the same key as in a variable"
 
 
 def test_the_example_lists_exactly_what_the_settings_and_the_monitoring_stack_read() -> None:
