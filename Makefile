@@ -23,7 +23,7 @@ help: ## List what a person may want to do
 run: .venv/run ## Serve the site on http://localhost:3000 (PORT=…), with SQLite and demo content (STRIPE=standin: and a stand-in for Stripe)
 	@exec $(BIN)/python manage.py start $(if $(STRIPE),--stripe=$(STRIPE))
 
-test: .venv/dev ## Run every test that this machine can run, and say what was left out
+test: .venv/dev ## Run every test that this machine can run, and say what was left out (T='-k name': some)
 	@$(BIN)/python -m pytest bambisleep observability accounts payments content realtime e2e $(T)
 
 test-all: .venv/dev ## Run every test with the real servers (make services): on PostgreSQL, on SQLite, or on both
@@ -62,7 +62,7 @@ format: .venv/dev ## Format the code
 types: .venv/dev ## Check types (mypy --strict)
 	@$(BIN)/mypy && $(BIN)/mypy deploy/monitoring/native.py deploy/monitoring/validate.py deploy/grafana/build.py deploy/grafana/schema/check.py && $(BIN)/mypy --follow-imports=silent -p deploy.security -p e2e.soak
 
-check: .venv/dev ## Check migrations, production settings, rules, and that generated files are up to date
+check: .venv/dev ## Check migrations, production settings, rules, and that generated files are up to date (make services)
 	@.ci/check
 
 telemetry: .venv/dev ## Bring TELEMETRY.md's table and the recording rules up to date
@@ -88,6 +88,6 @@ requirements: .venv/dev ## Compile the exact pins from requirements.in and its k
 benchmarks: .venv/dev ## Measure side by side; each prints ratios
 	@for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
-clean: ## Remove the environment, the database and the caches
+clean: ## Remove the environment, the caches, and all of var/: database, uploads, backups, the monitoring's history
 	@find var -mindepth 1 ! -path var/shared ! -path var/shared/.gitignore -delete
 	@rm -rf .venv .venv-security .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
