@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from e2e.servers import ROOT, Server, free_port, running
+from e2e.servers import ROOT, Server, free_port, running, wait_for
 
 DEPLOY = ROOT / "deploy"
 NATIVE = DEPLOY / "monitoring" / "native.py"
@@ -83,6 +83,7 @@ def monitoring(
     log = directory / "native.log"
     with running(command, environment=environment, port=port, log=log, ready="/-/ready") as server:
         try:
+            wait_for((directory / "native.json").exists, "all three answer", seconds=120)
             yield Monitoring(server, f"http://localhost:{alertmanager}", f"http://localhost:{node_exporter}", directory)
         finally:
             if server.process.poll() is None:

@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bambisleep.tests.client import AsgiClient
 from bambisleep.tests.environment import LONG
 from e2e.servers import ROOT, Server, free_port, running
+from observability import exposition
 from observability.refresh import refresh
 from payments.models import Movement, Plan
 
@@ -56,8 +58,11 @@ def began() -> int:
 
 
 @pytest.fixture
-def told(began: int) -> list[Told]:
+def told(began: int, monkeypatch: pytest.MonkeyPatch, settings: Any) -> list[Told]:
     """What /metrics told, every half a minute, while the ledger was written."""
+    # However busy the machine: a scrape that must not wait tells what was known before.
+    monkeypatch.setattr(exposition, "FACTS_DEADLINE_SECONDS", 60)
+    settings.FACTS_TIMEOUT_SECONDS = 60
     for currency in CURRENCIES:
         Plan.objects.create(
             price_id=f"price_{currency}", name="Member", currency=currency, amount_minor=900, interval="month"
