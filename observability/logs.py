@@ -138,8 +138,8 @@ class Lines(structlog.WriteLogger):
         self.name = name
 
     def msg(self, message: str) -> None:
-        """Write a line; where it cannot be written (a full disk), it is lost, and what it tells of goes on."""
-        with suppress(OSError):
+        """Write a line; where it cannot be written (a full disk, closed), it is lost, and what it tells of goes on."""
+        with suppress(OSError, ValueError):
             super().msg(message)
 
     log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg

@@ -318,7 +318,9 @@ def test_a_line_that_cannot_be_written_stops_nothing(monkeypatch: pytest.MonkeyP
         with pytest.raises(OSError, match="No space"):
             structlog.WriteLogger(full).info("a line")
 
-        Lines().info("a line")
+        lines = Lines()
+        lines.info("a line")
 
         with suppress(OSError):
             full.close()
+        lines.info("another, at the very end")
