@@ -17,6 +17,7 @@ from . import invoices, processing, stripe_api
 from .models import ENDED, UNPAID, Customer, Plan, Reason, Status, Subscription
 
 STOPPED = "stopped_for_deletion"  # in the metadata, where one ends because the account is about to be deleted
+CANCELLED: Any = {"cancel_at_period_end": True, "metadata": {STOPPED: ""}}  # by its owner, so that `go_on` leaves it
 RENEWED: Any = {"cancel_at_period_end": False, "metadata": {STOPPED: ""}}
 DECLINED = "The bank declined the card, so your plan stays as it was. Replace the card first."
 WANTS_TO_ASK = (
@@ -57,8 +58,8 @@ def cancel(subscription: Subscription, *, at_once: bool) -> bool:
                 raise _changed(found.id)
             if at_once:
                 subscriptions.cancel(found.id)
-            elif not found.cancel_at_period_end:
-                subscriptions.update(found.id, {"cancel_at_period_end": True})
+            elif not found.cancel_at_period_end or STOPPED in stripe_api.as_dict(found)["metadata"]:
+                subscriptions.update(found.id, CANCELLED)
         except stripe.InvalidRequestError as error:
             raise _refused(subscription.subscription_id, error) from error
     return _shown(subscription.subscription_id)

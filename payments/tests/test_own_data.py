@@ -235,7 +235,7 @@ def test_who_keeps_the_account_goes_on_paying(shop: Shop, member: User, paying: 
     assert charges() == 2
 
 
-@pytest.mark.parametrize("when", ["before", "meanwhile"])
+@pytest.mark.parametrize("when", ["before", "meanwhile", "after resuming it at Stripe", "on top"])
 def test_keeping_the_account_does_not_renew_what_the_member_cancelled(
     shop: Shop, member: User, paying: str, when: str
 ) -> None:
@@ -244,9 +244,16 @@ def test_keeping_the_account_does_not_renew_what_the_member_cancelled(
     ask(member)
     if when == "meanwhile":
         changes.resume(Subscription.objects.get())
+    if when == "after resuming it at Stripe":
+        portal = changes.portal(Customer.objects.get(), return_to="https://example.org/").rpartition("/")[2]
+        shop.stripe.portal(portal, action="resume", subscription=paying)
+        processing.synchronise("subscription", paying)
+        assert Subscription.objects.get().cancels_at is None
+    if when != "before":
         changes.cancel(Subscription.objects.get(), at_once=False)
     keep(member)
     assert Subscription.objects.get().cancels_at is not None
+    assert stripe_api.client().v1.subscriptions.retrieve(paying).cancel_at_period_end
 
 
 def test_a_purchase_that_was_begun_comes_to_nothing(shop: Shop, member: User) -> None:
