@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial, wraps
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from accounts import deletion
 from accounts.membership import may_see_members_content
 from accounts.models import Membership, User
 from accounts.registration import has_verified_address
@@ -79,6 +81,19 @@ def signed_in_post(back_to: str) -> Callable[[View], View]:
     return decorate
 
 
+def staying(view: View) -> View:
+    """A view for those whose account stays: what others buy or have renewed would end again unasked."""
+
+    @wraps(view)
+    def asked(request: HttpRequest) -> HttpResponse:
+        if _erased_at(request) is not None:
+            messages.warning(request, "Your account is about to be deleted: keep it first.")
+            return _see_other(reverse("account_data"))
+        return view(request)
+
+    return asked
+
+
 @require_safe
 def plans(request: HttpRequest) -> HttpResponse:
     """What membership costs; with the plan that a member has marked, and a button for each other."""
@@ -93,11 +108,13 @@ def plans(request: HttpRequest) -> HttpResponse:
         "subscribed": request.user.is_authenticated and standing.stands(request.user),
         "attempt": secrets.token_urlsafe(12),
         "unverified": request.user.is_authenticated and not has_verified_address(request.user),
+        "erased_at": _erased_at(request),
     }
     return _leading_to_stripe(render(request, "billing/plans.html", context))
 
 
 @signed_in_post(back_to="billing_plans")
+@staying
 @asking_stripe(NOTHING_CHARGED)
 def start_checkout(request: HttpRequest) -> HttpResponse:
     """From a plan to Stripe's page; who has a membership already is led to it."""
@@ -160,6 +177,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "invoices": Paginator(invoices, INVOICES_A_PAGE).get_page(request.GET.get("page")),
         "is_customer": customers.of(user) is not None,
         "unverified": not has_verified_address(user),
+        "erased_at": _erased_at(request),
     }
     return _leading_to_stripe(render(request, "billing/overview.html", context))
 
@@ -188,7 +206,7 @@ def cancel(request: HttpRequest) -> HttpResponse:
         return _nothing_to_do(request)
     form = CancelForm(request.POST)
     if not form.is_valid():
-        return render(request, "billing/cancel.html", {"standing": found})
+        return render(request, "billing/cancel.html", {"standing": found, "erased_at": _erased_at(request)})
     success, at_once = "Your membership has ended. You are not charged again.", form.cleaned_data["ends"] == "at_once"
     if not at_once:
         success = "Your membership is cancelled: it stays until the end of what you paid for, and then ends."
@@ -196,6 +214,7 @@ def cancel(request: HttpRequest) -> HttpResponse:
 
 
 @signed_in_post(back_to="billing")
+@staying
 @asking_stripe(LOOK_FIRST)
 def resume(request: HttpRequest) -> HttpResponse:
     """Keep a membership that was to end."""
@@ -207,6 +226,7 @@ def resume(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@staying
 @asking_stripe(LOOK_FIRST)
 def change(request: HttpRequest) -> HttpResponse:
     """To which plan to change; what will happen; then changing."""
@@ -255,6 +275,12 @@ def _seen(signed: str, found: Standing, plan: Plan) -> dict[str, Any] | None:
 
 def _sent(request: HttpRequest) -> QueryDict:
     return request.POST if request.method == "POST" else request.GET
+
+
+def _erased_at(request: HttpRequest) -> datetime | None:
+    """When the account of whoever asks will be erased; None where it stays."""
+    user = request.user
+    return deletion.erased_at(user) if user.is_authenticated and user.deletion_requested_at else None
 
 
 def _theirs(request: HttpRequest) -> Standing | None:

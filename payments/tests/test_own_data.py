@@ -18,7 +18,7 @@ from bambisleep.tests.client import AsgiClient
 from payments import changes, customers, processing, stripe_api, syncing
 from payments.models import Customer, Invoice, Movement, Subscription
 from payments.tests import rows
-from payments.tests.pages import browser_of, words
+from payments.tests.pages import browser_of, press, words
 from payments.tests.shop import Shop, post
 
 pytestmark = pytest.mark.django_db
@@ -254,6 +254,58 @@ def test_keeping_the_account_does_not_renew_what_the_member_cancelled(
     keep(member)
     assert Subscription.objects.get().cancels_at is not None
     assert stripe_api.client().v1.subscriptions.retrieve(paying).cancel_at_period_end
+
+
+def test_the_page_of_the_membership_says_when_the_account_goes_and_how_to_keep_it(
+    shop: Shop, member: User, paying: str
+) -> None:
+    ask(member)
+    member.refresh_from_db()
+    browser, erased_at = browser_of(member), deletion.erased_at(member)
+    page = browser.get("/billing/")
+    assert f"Your account will be deleted on {erased_at.day} {erased_at:%B %Y}" in words(page)
+    assert "Keep my membership" not in words(page)
+    assert "Your account stays." in words(press(browser, page, "/accounts/data/keep/", follow=True))
+    page = browser.get("/billing/")
+    assert "will be deleted" not in words(page)
+    assert "renews on" in words(page)
+
+
+def test_what_is_paid_for_longer_than_the_grace_ends_with_the_account(shop: Shop, member: User) -> None:
+    processing.synchronise("subscription", shop.subscribe(member, price=shop.plans.yearly))
+    ask(member)
+    member.refresh_from_db()
+    erased_at = deletion.erased_at(member)
+    said = words(browser_of(member).get("/billing/"))
+    assert f"It ends with your account, on {erased_at.day} {erased_at:%B %Y}. Until then you keep everything" in said
+    assert "It ends on" not in said
+
+
+@pytest.mark.parametrize("path", ["resume", "change"])
+def test_who_is_about_to_be_deleted_keeps_the_account_before_a_membership_goes_on(
+    shop: Shop, member: User, paying: str, path: str
+) -> None:
+    ask(member)
+    shop.stripe.forget_calls()
+    browser = browser_of(User.objects.get())
+    answer = browser.send("/billing/", to=f"/billing/{path}/", subscription=paying, plan=shop.plans.yearly)
+    assert answer.redirect_chain == [("/accounts/data/", 303)]
+    assert "Your account is about to be deleted: keep it first." in words(answer)
+    assert not shop.stripe.calls()
+    assert Subscription.objects.get().cancels_at is not None
+
+
+def test_who_is_about_to_be_deleted_is_sold_nothing(shop: Shop, member: User) -> None:
+    old = browser_of(member).get("/billing/plans/")
+    ask(member)
+    browser = browser_of(User.objects.get())
+    page = browser.get("/billing/plans/")
+    assert "Your account will be deleted on" in words(page)
+    assert ("Try it free" in words(old), "Try it free" in words(page)) == (True, False)
+    shop.stripe.forget_calls()
+    answer = browser.send_from(page, "/billing/checkout/", plan=shop.plans.monthly, attempt=old.context["attempt"])
+    assert "Your account is about to be deleted: keep it first." in words(answer)
+    assert not shop.stripe.calls()
 
 
 def test_a_purchase_that_was_begun_comes_to_nothing(shop: Shop, member: User) -> None:
