@@ -4,8 +4,10 @@ Stripe is told, and then asked for the whole subscription, so that the page show
 stands, even if the asking fails: the event that Stripe sends brings it.
 """
 
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import stripe
@@ -16,7 +18,9 @@ from observability.problems import Conflict
 from . import invoices, processing, stripe_api
 from .models import ENDED, UNPAID, Customer, Plan, Reason, Status, Subscription
 
-STOPPED = "stopped_for_deletion"  # in the metadata, where one ends because the account is about to be deleted
+Call = Callable[[], object]
+STOPPED = "stopped_for_deletion"  # in the metadata, where one ends because the account is about to be deleted: "true",
+# or when it was to end anyway, in seconds since 1970
 CANCELLED: Any = {"cancel_at_period_end": True, "metadata": {STOPPED: ""}}  # by its owner, so that `go_on` leaves it
 RENEWED: Any = {"cancel_at_period_end": False, "metadata": {STOPPED: ""}}
 DECLINED = "The bank declined the card, so your plan stays as it was. Replace the card first."
@@ -158,52 +162,84 @@ def leave(customer: Customer) -> None:
     """End at once whatever would still be charged, whether it is known here or not; before the account is erased.
 
     Raises:
-        Changed: where one that stands here cannot be ended, since Stripe knows nothing of it.
+        Changed: where Stripe refuses that of one that stands here, or knows nothing of it.
         Unavailable, NotConfigured: see `stripe_api`.
     """
-    known = Subscription.objects.standing().filter(customer=customer)
+    subscriptions = stripe_api.client().v1.subscriptions
     listed = [found["id"] for found in _standing_at_stripe(customer)]
-    for subscription_id in dict.fromkeys([*listed, *known.values_list("subscription_id", flat=True)]):
-        with stripe_api.reaching():
-            try:
-                stripe_api.client().v1.subscriptions.cancel(subscription_id)
-            except stripe.InvalidRequestError as error:
-                refused = _refused(subscription_id, error)
-                if known.filter(subscription_id=subscription_id).exists():
-                    raise refused from error
-                continue
-        _shown(subscription_id)
+    _tell({each: partial(subscriptions.cancel, each) for each in [*listed, *_not_listed(customer, listed)]})
 
 
 def stop(customer: Customer) -> None:
     """Have nothing renewed, since the account is about to be deleted; what is not begun, ends. `go_on` takes it back.
 
-    Raises:
-        Unavailable, NotConfigured: see `stripe_api`.
+    Raises as `leave` does.
     """
     subscriptions = stripe_api.client().v1.subscriptions
-    for found in _standing_at_stripe(customer):
-        with stripe_api.reaching(), suppress(stripe.InvalidRequestError):  # it has ended meanwhile: that shows next
-            if found["status"] == Status.INCOMPLETE:
-                subscriptions.cancel(found["id"])
-            elif not (found["cancel_at_period_end"] or found["cancel_at"]):
-                subscriptions.update(found["id"], {"cancel_at_period_end": True, "metadata": {STOPPED: "true"}})
-            else:
-                continue
-        _shown(found["id"])
+    listed = {found["id"]: found for found in _standing_at_stripe(customer)}
+    calls: dict[str, Call] = {}
+    for each, found in listed.items():
+        if found["status"] == Status.INCOMPLETE:
+            calls[each] = partial(subscriptions.cancel, each)
+        elif found["cancel_at"] and found["cancel_at"] > _paid_until(found):
+            end: Any = {"cancel_at": _paid_until(found), "metadata": {STOPPED: str(found["cancel_at"])}}
+            calls[each] = partial(subscriptions.update, each, end)
+        elif not (found["cancel_at_period_end"] or found["cancel_at"]):
+            end = {"cancel_at_period_end": True, "metadata": {STOPPED: "true"}}
+            calls[each] = partial(subscriptions.update, each, end)
+    _tell(calls | {each: partial(subscriptions.retrieve, each) for each in _not_listed(customer, listed)})
 
 
 def go_on(customer: Customer) -> None:
     """Have renewed what `stop` stopped, and nothing that its owner cancelled.
 
+    Raises as `leave` does.
+    """
+    subscriptions = stripe_api.client().v1.subscriptions
+    listed = {found["id"]: found for found in _standing_at_stripe(customer)}
+    calls: dict[str, Call] = {each: partial(subscriptions.retrieve, each) for each in _not_listed(customer, listed)}
+    for each, found in listed.items():
+        former = found["metadata"].get(STOPPED)
+        if former is None:
+            continue
+        back = RENEWED
+        if former.isdecimal():  # unless its owner has taken the end back at Stripe
+            back = {"metadata": {STOPPED: ""}, **({"cancel_at": int(former)} if found["cancel_at"] else {})}
+        calls[each] = partial(subscriptions.update, each, back)
+    _tell(calls)
+
+
+def _tell(calls: Mapping[str, Call]) -> None:
+    """Make a call about each subscription, and bring in what became of it; one that is refused keeps no other.
+
     Raises:
+        Changed: where one was refused, and the subscription has not ended meanwhile.
         Unavailable, NotConfigured: see `stripe_api`.
     """
-    for found in _standing_at_stripe(customer):
-        if STOPPED in found["metadata"]:
-            with stripe_api.reaching(), suppress(stripe.InvalidRequestError):  # it has ended meanwhile
-                stripe_api.client().v1.subscriptions.update(found["id"], RENEWED)
-            _shown(found["id"])
+    refused = []
+    for subscription_id, call in calls.items():
+        try:
+            with stripe_api.reaching():
+                call()
+        except stripe.InvalidRequestError as error:
+            refusal = _refused(subscription_id, error)
+            if Subscription.objects.standing().filter(subscription_id=subscription_id).exists():
+                refused.append(refusal)
+        else:
+            _shown(subscription_id)
+    if refused:
+        raise refused[0]
+
+
+def _not_listed(customer: Customer, listed: Collection[str]) -> list[str]:
+    """What stands here, and Stripe does not list: it may have ended, or Stripe knows nothing of it."""
+    known = Subscription.objects.standing().filter(customer=customer).exclude(subscription_id__in=listed)
+    return list(known.values_list("subscription_id", flat=True))
+
+
+def _paid_until(found: Any) -> int:
+    """When what Stripe has listed is renewed, in seconds since 1970."""
+    return min(int(item["current_period_end"]) for item in found["items"]["data"])
 
 
 def _standing_at_stripe(customer: Customer) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 from django_prometheus.models import ExportModelOperationsMixin
 
@@ -136,6 +136,10 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     def standing(self) -> SubscriptionQuerySet:
         """Those that have not ended: another one beside them would be paid twice."""
         return self.exclude(status__in=ENDED)
+
+    def renewing(self) -> SubscriptionQuerySet:
+        """Of those, what is to be charged again: without an end, or with one after the period that is paid for."""
+        return self.standing().filter(Q(cancels_at=None) | Q(cancels_at__gt=F("period_ends_at")))
 
 
 class Subscription(ExportModelOperationsMixin("subscription"), models.Model):  # type: ignore[misc]

@@ -101,7 +101,7 @@ def erase(user: User) -> None:
 
 def charged(users: Iterable[User]) -> set[int]:
     """The numbers of those who have a subscription that has not ended and is to be renewed."""
-    going_on = Subscription.objects.standing().filter(cancels_at=None, customer__user__in=[user.pk for user in users])
+    going_on = Subscription.objects.renewing().filter(customer__user__in=[user.pk for user in users])
     if stripe_api.is_configured():  # what was tried in test mode costs nobody anything
         going_on = going_on.filter(livemode=settings.STRIPE_LIVE_MODE)
     return set(going_on.values_list("customer__user_id", flat=True))

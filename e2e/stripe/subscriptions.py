@@ -246,6 +246,11 @@ def merge_metadata(found: Object, params: Object) -> None:
 def _set_end(state: State, subscription: Object, params: Object) -> None:
     """Two ways to end one, each of which takes back itself alone: by the period, or by date, as the portal does."""
     by_period, by_date = params.get("cancel_at_period_end"), params.get("cancel_at")
+    if subscription["schedule"] and (by_period, by_date) != (None, None):
+        raise Refused(
+            f"The subscription is managed by the subscription schedule `{subscription['schedule']}`, and updating any "
+            "cancelation behavior directly is not allowed. Please update the schedule instead."
+        )
     if by_period == "true":
         subscription |= {"cancel_at_period_end": True, "cancel_at": period_end(subscription)}
     elif by_period == "false" and subscription["cancel_at_period_end"]:

@@ -1,6 +1,7 @@
 """What is exported about a person, and what becomes of payments when the account is erased."""
 
 import json
+import time
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -306,6 +307,96 @@ def test_who_is_about_to_be_deleted_is_sold_nothing(shop: Shop, member: User) ->
     answer = browser.send_from(page, "/billing/checkout/", plan=shop.plans.monthly, attempt=old.context["attempt"])
     assert "Your account is about to be deleted: keep it first." in words(answer)
     assert not shop.stripe.calls()
+
+
+def ends_in(days: int, subscription_id: str) -> int:
+    """Have it end then, as the operator may at Stripe; the moment."""
+    at = int(time.time()) + days * 24 * 60 * 60
+    stripe_api.client().v1.subscriptions.update(subscription_id, {"cancel_at": at})
+    processing.synchronise("subscription", subscription_id)
+    return at
+
+
+def manage_by_a_schedule(shop: Shop, subscription_id: str, schedule: str | None = "sub_sched_1") -> None:
+    """Have Stripe refuse to change its end."""
+    shop.stripe.engine.state.get("subscription", subscription_id)["schedule"] = schedule
+
+
+def test_what_is_to_end_only_after_more_renewals_is_not_renewed_either(shop: Shop, member: User, paying: str) -> None:
+    ends_in(100, paying)
+    assert personal_data.charged([member]) == {member.pk}
+    ask(member)
+    assert personal_data.charged([member]) == set()
+    shop.stripe.advance(days=33)
+    assert charges() == 1
+    assert stripe_api.client().v1.subscriptions.retrieve(paying).status == "canceled"
+
+
+def test_who_keeps_the_account_keeps_the_end_that_was_fixed_before(shop: Shop, member: User, paying: str) -> None:
+    at = ends_in(100, paying)
+    ask(member)
+    keep(member)
+    found = stripe_api.as_dict(stripe_api.client().v1.subscriptions.retrieve(paying))
+    assert (found["cancel_at"], found["metadata"].get(changes.STOPPED)) == (at, None)
+    shop.stripe.advance(days=33)
+    assert charges() == 2
+
+
+def test_an_end_that_was_taken_back_at_stripe_meanwhile_does_not_come_back(
+    shop: Shop, member: User, paying: str
+) -> None:
+    ends_in(100, paying)
+    ask(member)
+    portal = changes.portal(Customer.objects.get(), return_to="https://example.org/").rpartition("/")[2]
+    shop.stripe.portal(portal, action="resume", subscription=paying)
+    keep(member)
+    found = stripe_api.as_dict(stripe_api.client().v1.subscriptions.retrieve(paying))
+    assert (found["cancel_at"], found["metadata"].get(changes.STOPPED)) == (None, None)
+
+
+def test_what_ends_with_the_period_anyway_is_left_as_it_is(shop: Shop, member: User, paying: str) -> None:
+    at = ends_in(20, paying)
+    assert personal_data.charged([member]) == set()
+    ask(member)
+    found = stripe_api.as_dict(stripe_api.client().v1.subscriptions.retrieve(paying))
+    assert (found["cancel_at"], found["metadata"].get(changes.STOPPED)) == (at, None)
+
+
+def test_what_stripe_refuses_to_end_is_told_every_day_and_keeps_nothing_else_from_ending(
+    shop: Shop, member: User, paying: str
+) -> None:
+    other = shop.subscribe(member)
+    manage_by_a_schedule(shop, other)
+    page = ask(member)
+    assert "could not be told yet: we tell it every day until it is." in words(page)
+    assert stripe_api.client().v1.subscriptions.retrieve(paying).cancel_at_period_end
+    errors = StringIO()
+    with pytest.raises(CommandError, match="For 1 accounts that are about to be deleted"):
+        call_command("erase_accounts", stdout=StringIO(), stderr=errors)
+    assert f"account {member.pk} may still be charged: Changed" in errors.getvalue()
+
+    manage_by_a_schedule(shop, other, None)
+    call_command("erase_accounts", stdout=StringIO())
+    assert stripe_api.client().v1.subscriptions.retrieve(other).cancel_at_period_end
+
+
+def test_what_stripe_refuses_to_renew_is_said_to_who_keeps_the_account(shop: Shop, member: User, paying: str) -> None:
+    ask(member)
+    manage_by_a_schedule(shop, paying)
+    assert "could not be taken up again: look at your membership" in words(keep(member))
+
+
+def test_what_stripe_knows_nothing_of_is_not_said_to_be_stopped(shop: Shop, member: User, paying: str) -> None:
+    Customer.objects.update(customer_id="cus_of_another_account")
+    shop.stripe.engine.state.remove("subscription", paying)
+    assert "could not be told yet" in words(ask(member))
+    assert "could not be taken up again" in words(keep(member))
+
+
+def test_one_that_ended_at_stripe_without_our_knowing_is_settled(shop: Shop, member: User, paying: str) -> None:
+    stripe_api.client().v1.subscriptions.cancel(paying)
+    assert "it is not renewed" in words(ask(member))
+    assert Subscription.objects.get().status == "canceled"
 
 
 def test_a_purchase_that_was_begun_comes_to_nothing(shop: Shop, member: User) -> None:
