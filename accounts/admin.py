@@ -407,7 +407,7 @@ class FailedSignInAdmin(ReadOnly, admin.ModelAdmin[Any]):
                 continue
             tried = user or queryset.filter(username=name).first()  # nobody may have that name
             number = lockout.unlock(key=name)
-            self.log_change(request, tried, f"Unlocked {name}: {number} failures forgotten.")
+            self.log_change(request, tried, f"Unlocked: {number} failures forgotten.")
             messages.success(request, f"{name}: {number} failures forgotten.")
 
 

@@ -9,7 +9,7 @@ from axes.models import AccessFailureLog
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.hashers import make_password
 
-from . import lockout
+from . import history, lockout
 from .models import Membership, RefreshFamily, User
 
 ERASED_STAFF = "erased staff"
@@ -71,10 +71,12 @@ def export(user: User) -> dict[str, Any]:
 
 
 def erase(user: User) -> None:
-    """Delete the account and what hangs on it. What it did in the admin stays, by nobody in particular."""
+    """Delete the account and what hangs on it. What was done in the admin stays, by and to nobody in particular."""
     did = LogEntry.objects.filter(user=user)
     if did.exists():
         did.update(user=_erased_staff())
+    history.forget(User.objects.filter(pk=user.pk), names=(user.username, user.email))
+    history.forget(Membership.objects.filter(user=user))
     AccessFailureLog.objects.filter(username=lockout.key_of(user)).delete()
     user.delete()
 

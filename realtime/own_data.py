@@ -4,6 +4,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from accounts import history
 from accounts.models import User
 
 from .models import (
@@ -116,6 +117,7 @@ def erase(user: User) -> None:
     messages.filter(deleted_at=None).update(deleted_at=now)
     messages.update(text="", client_id=None, author=None)
     Entry.objects.filter(author=user).update(author=None)
+    history.forget(Restriction.objects.filter(user=user))
     Restriction.objects.filter(user=user).delete()
     ModerationAction.objects.filter(subject=user).update(subject=None, reason="")
     ModerationAction.objects.filter(actor=user).update(actor=None, actor_name="")

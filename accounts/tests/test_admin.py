@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import lockout, membership, tokens
+from accounts import deletion, history, lockout, membership, tokens
 from accounts.models import Membership, OutgoingMail, RefreshFamily, User
 from accounts.tests.browser import PHRASE, Browser, add_authenticator, text_of
 from bambisleep.tests.client import AsgiClient
@@ -329,9 +329,34 @@ def test_what_staff_end_or_unlock_stands_in_the_history(admin: Client, staff: Us
     assert [(entry.object_repr, entry.change_message) for entry in entries if entry.object_repr == "mara"] == [
         ("mara", "A browser was signed out."),
         ("mara", "Sign-ins over the API were ended."),
-        ("mara", "Unlocked mara: 1 failures forgotten."),
+        ("mara", "Unlocked: 1 failures forgotten."),
     ]
-    assert "Unlocked nobody: 1 failures forgotten." in [entry.change_message for entry in entries]
+    [other] = [entry for entry in entries if "nobody" in entry.object_repr]
+    assert other.change_message == "Unlocked: 1 failures forgotten."
+
+
+def test_what_was_done_to_an_erased_member_stays_in_the_history_without_the_name(
+    admin: Client, staff: User, member: User
+) -> None:
+    AccessFailureLog.objects.create(username="mara", path_info="/auth/login")
+    act(admin, "/admin/axes/accessfailurelog/", "unlock", *AccessFailureLog.objects.all())
+    act(admin, USERS, "give_membership", member, confirmed="yes", reason="Mara helps out")
+    act(admin, "/admin/accounts/membership/", "end_now", Membership.objects.get(), confirmed="yes")
+    act(admin, USERS, "unlock", staff)
+    told = LogEntry.objects.filter(object_repr__contains="mara").values_list("object_repr", flat=True)
+    assert sorted(told) == ["mara", "mara", "mara by staff"]
+
+    User.objects.filter(pk=member.pk).update(deletion_requested_at=timezone.now())
+    member.refresh_from_db()
+    deletion.erase(member)
+
+    entries = LogEntry.objects.filter(user=staff).order_by("pk")
+    assert [(entry.object_repr, entry.change_message) for entry in entries] == [
+        (history.ERASED, "Unlocked: 1 failures forgotten."),
+        (history.ERASED, ""),
+        (history.ERASED, "Ended."),
+        (staff.username, "Unlocked: 0 failures forgotten."),
+    ]
 
 
 def test_staff_end_and_unlock_nothing_of_superusers(helper: User, staff: User, member: User) -> None:

@@ -13,6 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts import deletion, history
 from accounts.models import User
 from realtime import access
 from realtime.models import (
@@ -324,6 +325,17 @@ def test_a_ban_of_one_room_is_told_there_and_noted(admin: Client, room: Room, as
     assert Entry.objects.get(room=room).text == "ash was banned for 3 days."
     assert ModerationAction.objects.get().action == Action.BAN
     assert AccessChange.objects.filter(user_id=ash.pk).exists()
+
+
+def test_once_the_person_is_erased_the_history_says_that_it_was_done_and_not_to_whom(
+    admin: Client, room: Room, ash: User, kim: User
+) -> None:
+    restrict(admin, room=room.pk)
+    act(admin, "lift", Restriction.objects.get())
+    assert [entry.object_repr for entry in LogEntry.objects.all()] == ["mute of ash"] * 2
+    deletion.erase(ash)
+    found = [(entry.user, entry.object_repr) for entry in LogEntry.objects.all()]
+    assert found == [(kim, history.ERASED)] * 2
 
 
 def test_a_mute_of_all_rooms_is_told_in_none(admin: Client, room: Room, ash: User) -> None:
