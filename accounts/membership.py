@@ -27,6 +27,12 @@ def members_among(user_ids: Iterable[int], at: datetime | None = None) -> set[in
     return set(current.values_list("user_id", flat=True))
 
 
+def has_lapsed(user: User, *, since: datetime) -> bool:
+    """Whether what they paid for has ended since that moment, and nothing else makes them a member."""
+    paid = Membership.objects.filter(user=user, source=Membership.Source.SUBSCRIPTION)
+    return paid.filter(ends_at__gt=since, ends_at__lte=timezone.now()).exists() and not may_see_members_content(user)
+
+
 def give(*, user: User, by: User | None, reason: str, until: datetime | None = None) -> Membership:
     """Give a membership by word of staff.
 

@@ -13,10 +13,12 @@ from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from . import deletion, personal_data, sessions, tokens
+from . import deletion, membership, personal_data, sessions, tokens
 from .forms import ConfirmForm
 from .models import RefreshFamily, User
 
@@ -89,11 +91,19 @@ def delete(request: HttpRequest) -> HttpResponse:
 @login_required
 def keep(request: HttpRequest) -> HttpResponse:
     """Take a wish for deletion back."""
-    is_settled = deletion.cancel(user=cast(User, request.user))
+    user = cast(User, request.user)
+    asked_at = user.deletion_requested_at
+    is_settled = deletion.cancel(user=user)
     get_adapter().add_message(request, messages.SUCCESS, message="Your account stays.")
     if not is_settled:
         message = "What was stopped for the deletion could not be taken up again: look at your membership in a minute."
         get_adapter().add_message(request, messages.WARNING, message=message)
+    if asked_at is not None and membership.has_lapsed(user, since=asked_at):
+        message = format_html(
+            'Your membership has ended meanwhile. To come back, <a href="{}">choose a plan</a>.',
+            reverse("billing_plans"),
+        )
+        get_adapter().add_message(request, messages.INFO, message=message)
     return redirect("account_data")
 
 

@@ -14,7 +14,7 @@ from djstripe import models as djstripe
 from accounts import deletion, personal_data
 from accounts.membership import may_see_members_content
 from accounts.models import Membership, User
-from accounts.tests.browser import Browser
+from accounts.tests.browser import Browser, text_of
 from bambisleep.tests.client import AsgiClient
 from payments import changes, customers, processing, stripe_api, syncing
 from payments.models import Customer, Invoice, Movement, Subscription
@@ -191,7 +191,7 @@ def ask(user: User) -> Any:
     """Ask for the deletion, at its page, which wants a fresh sign-in."""
     browser = Browser(headers={"accept": "text/html"})
     browser.sign_in(user.username)
-    assert "is not renewed" in words(browser.get("/accounts/data/delete/"))
+    assert "it is renewed as before, unless it has ended by then." in words(browser.get("/accounts/data/delete/"))
     return browser.send("/accounts/data/delete/", confirm="on")
 
 
@@ -234,6 +234,23 @@ def test_who_keeps_the_account_goes_on_paying(shop: Shop, member: User, paying: 
     assert changes.STOPPED not in stripe_api.as_dict(stripe_api.client().v1.subscriptions.retrieve(paying))["metadata"]
     shop.stripe.advance(days=32)
     assert charges() == 2
+
+
+def test_who_keeps_the_account_when_the_membership_has_ended_is_told_so_and_led_to_the_plans(
+    shop: Shop, member: User, paying: str, mailoutbox: list[Any]
+) -> None:
+    ask(member)
+    assert "is renewed as before, unless it has ended by then" in mailoutbox[-1].body
+    shop.stripe.advance(days=33)
+    page = keep(member)
+    assert "Your membership has ended meanwhile. To come back, choose a plan." in words(page)
+    assert '<a href="/billing/plans/">choose a plan</a>' in text_of(page)
+    assert not may_see_members_content(member)
+
+
+def test_who_keeps_the_account_in_time_is_not_told_that_the_membership_has_ended(member: User, paying: str) -> None:
+    ask(member)
+    assert "has ended" not in words(keep(member))
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile", "after resuming it at Stripe", "on top"])
