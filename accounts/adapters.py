@@ -4,12 +4,16 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.login import record_authentication
+from allauth.account.internal.stagekit import clear_login
+from allauth.account.models import EmailAddress
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
 from observability.problems import error_response
 
@@ -53,6 +57,16 @@ class AccountAdapter(DefaultAccountAdapter):
             raise ImmediateHttpResponse(error_response(request, 409, refused.detail)) from refused
         account: User = user
         return account
+
+    def pre_login(self, request: HttpRequest, user: Any, *, email: str | None, **details: Any) -> HttpResponse | None:
+        """Refuse a code that was mailed to an address which is not the account's any more."""
+        if email and not EmailAddress.objects.filter(user=user, email=email.lower()).exists():
+            clear_login(request)
+            sign_in.failed()
+            self.add_message(request, messages.ERROR, message="That code is not valid any more. Ask for another one.")
+            return redirect("account_request_login_code")
+        response: HttpResponse | None = super().pre_login(request, user, email=email, **details)
+        return response
 
     def post_login(self, request: HttpRequest, user: Any, *, signup: bool, **details: Any) -> HttpResponse:
         """A sign-in is complete, second factor included. The one that a sign-up ends with is no attempt of its own."""

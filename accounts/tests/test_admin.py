@@ -1,5 +1,7 @@
 """Accounts in the admin, and what staff may do there."""
 
+import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -178,6 +180,22 @@ def test_another_address_takes_the_place_of_all_and_is_to_be_verified(
     assert "to be verified, signed out everywhere" in LogEntry.objects.filter(user=staff).last().change_message
     Browser().send("/accounts/password/reset/", email="mara@example.org")
     assert not any("mara@example.org" in mail.to and "/reset/key/" in mail.body for mail in mailoutbox)
+
+
+def test_a_code_that_was_mailed_to_the_former_address_opens_the_account_no_more(
+    admin: Client, member: User, mailoutbox: list[Any], metric: Callable[..., float]
+) -> None:
+    browser = Browser()
+    failed_before = metric("auth_attempts_total", type="login", success="false")
+    browser.send("/accounts/login/code/", email="mara@example.org")
+    [code] = re.findall(r"^\w{4}-\w{4}$", mailoutbox[0].body, re.M)
+    save(admin, member, email="new@example.org")
+
+    answer = browser.send("/accounts/login/code/confirm/", code=code)
+    assert answer.redirect_chain[-1][0] == "/accounts/login/code/"
+    assert "That code is not valid any more. Ask for another one." in text_of(answer)
+    assert not browser.signed_in
+    assert metric("auth_attempts_total", type="login", success="false") - failed_before == 1
 
 
 def test_the_same_address_in_another_case_changes_nothing(admin: Client, member: User, mailoutbox: list[Any]) -> None:
