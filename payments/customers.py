@@ -87,9 +87,10 @@ def tell_address(customer: Customer) -> None:
     locks.give_back_connection()
     with stripe_api.reaching():
         stripe_api.client().v1.customers.update(customer.customer_id, {"email": customer.user.email})
-    # Unless it has changed again meanwhile.
-    told = Customer.objects.filter(pk=customer.pk, address_due_at=customer.address_due_at)
-    told.update(address_due_at=None, updated_at=timezone.now())
+    now, still = timezone.now(), Customer.objects.filter(pk=customer.pk, user=customer.user)
+    if not still.filter(address_due_at=customer.address_due_at).update(address_due_at=None, updated_at=now):
+        # It has changed again meanwhile, and Stripe may have been told of that before: this was the older one.
+        still.update(address_due_at=now, updated_at=now)
 
 
 def _try_to_tell(user: User) -> None:

@@ -84,7 +84,11 @@ def reconcile(*, period: Period, mend: bool) -> Iterator[Difference | Compared]:
 
 def _addresses(*, mend: bool) -> Iterator[Difference]:
     """Customers whose account has another e-mail address by now, of which Stripe could not be told."""
-    for customer in list(Customer.objects.with_another_address().filter(livemode=settings.STRIPE_LIVE_MODE)):
+    due = Customer.objects.with_another_address().filter(livemode=settings.STRIPE_LIVE_MODE)
+    for customer_pk in list(due.values_list("pk", flat=True)):
+        customer = due.filter(pk=customer_pk).first()
+        if customer is None:  # told since the list was made
+            continue
         failed = ""
         if mend:
             try:

@@ -1,11 +1,13 @@
 """Which of Stripe's customers a user is."""
 
 import re
+from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from accounts import membership
 from accounts.models import User
@@ -196,18 +198,71 @@ def test_an_address_of_which_stripe_cannot_be_told_changes_and_is_told_later(
     assert "Nothing differs." in said.getvalue()
 
 
+def change_address(user: User, email: str) -> None:
+    """Have it changed, and Stripe still to be told."""
+    User.objects.filter(pk=user.pk).update(email=email)
+    Customer.objects.filter(user=user).update(address_due_at=timezone.now())
+
+
+def due(user: User) -> Customer:
+    """The customer whose address is to be told, read anew."""
+    return Customer.objects.with_another_address().get(user=user)
+
+
+def differences() -> Iterator[Difference]:
+    """What `reconcile_stripe` finds, one by one."""
+    found = reconcile.reconcile(period=Period(days_ago(1), days_ago(0)), mend=True)
+    return (each for each in found if isinstance(each, Difference))
+
+
+def test_of_two_addresses_that_are_told_at_the_same_time_the_newer_one_stays(shop: Shop, member: User) -> None:
+    customer = customers.get_or_create(member)
+    change_address(member, "older@example.org")
+    stale = due(member)
+    change_address(member, "newer@example.org")
+    customers.tell_address(due(member))
+    assert not Customer.objects.with_another_address().exists()
+
+    customers.tell_address(stale)  # which was under way already
+    assert at_stripe(customer) == "older@example.org"
+    assert [found.mended for found in differences()] == [True]
+    assert at_stripe(customer) == "newer@example.org"
+    assert not list(differences())
+
+
+def test_one_of_nobody_is_not_due_again(shop: Shop, member: User) -> None:
+    customers.get_or_create(member)
+    change_address(member, "older@example.org")
+    stale = due(member)
+    Customer.objects.update(user=None, address_due_at=None)
+    customers.tell_address(stale)
+    assert Customer.objects.get().address_due_at is None
+
+
+def test_an_address_that_changes_while_others_are_told_is_told_as_it_is_then(
+    shop: Shop, member: User, staff: User
+) -> None:
+    of = {customers.get_or_create(user).customer_id: user for user in (member, staff)}
+    for user in of.values():
+        change_address(user, f"older.{user.username}@example.org")
+    found = differences()
+    first = next(found).object_id
+    [(other, user)] = [(customer_id, user) for customer_id, user in of.items() if customer_id != first]
+    change_address(user, "newer@example.org")
+    customers.tell_address(due(user))
+
+    assert not list(found)
+    assert at_stripe(Customer.objects.get(customer_id=other)) == "newer@example.org"
+
+
 def test_one_of_whom_stripe_knows_nothing_is_left_for_a_person(shop: Shop, member: User) -> None:
     Customer.objects.create(user=member, customer_id="cus_none")
     customers.address_changed(member)
 
-    (found,) = [one for one in reconcile.reconcile(period=Period(days_ago(1), days_ago(0)), mend=True) if is_told(one)]
+    (found,) = differences()
 
     assert str(found) == "customer cus_none: the account has another e-mail address (resource_missing)"
     assert not found.mended
-
-
-def is_told(found: Any) -> bool:
-    return isinstance(found, Difference)
 
 
 def test_without_a_key_an_address_changes_all_the_same(member: User, django_capture_on_commit_callbacks: Any) -> None:
