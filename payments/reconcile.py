@@ -95,8 +95,11 @@ def _addresses(*, mend: bool) -> Iterator[Difference]:
                 listing.patiently(partial(customers.tell_address, customer))
             except stripe.InvalidRequestError as error:  # told, and the next one's turn
                 failed = f" ({error.code})"
+                listing.bring_in("customer", customer.customer_id)  # it may have been deleted there
         text = f"the account has another e-mail address{failed}"
-        yield Difference("customer", customer.customer_id, text, mended=mend and not failed)
+        yield Difference(
+            "customer", customer.customer_id, text, mended=mend and not due.filter(pk=customer_pk).exists()
+        )
 
 
 def _compare(comparison: Comparison, period: Period, *, mend: bool) -> Iterator[Difference | Compared]:

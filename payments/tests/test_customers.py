@@ -255,6 +255,19 @@ def test_an_address_that_changes_while_others_are_told_is_told_as_it_is_then(
     assert at_stripe(Customer.objects.get(customer_id=other)) == "newer@example.org"
 
 
+def test_one_that_was_deleted_at_stripe_unheard_has_no_address_to_be_told(shop: Shop, member: User) -> None:
+    customer = customers.get_or_create(member)
+    stripe_api.client().v1.customers.delete(customer.customer_id)
+    change_address(member, "new@example.org")
+
+    assert [(str(found), found.mended) for found in differences()] == [
+        (f"customer {customer}: the account has another e-mail address (resource_missing)", True)
+    ]
+    assert not list(differences())
+    customer.refresh_from_db()
+    assert customer.deleted_at is not None
+
+
 def test_one_of_whom_stripe_knows_nothing_is_left_for_a_person(shop: Shop, member: User) -> None:
     Customer.objects.create(user=member, customer_id="cus_none")
     customers.address_changed(member)
