@@ -38,7 +38,7 @@ def request_deletion(*, user: User, request: HttpRequest) -> Requested:
         due_at = erased_at(user)
         get_adapter().send_mail("accounts/email/deletion_requested", user.email, {"user": user, "erased_at": due_at})
         sessions.end_all(user, reason="deleted")
-    return Requested(due_at, _settled(personal_data.requested, user))
+    return Requested(due_at, _settled(settle, user))
 
 
 def cancel(*, user: User) -> bool:
@@ -83,8 +83,14 @@ def _begun_before(now: datetime | None) -> datetime:
 
 def settle(user: User) -> None:
     """Do what asking for the deletion may have left undone, unless it was taken back; raises what a room raises."""
-    if User.objects.filter(pk=user.pk, deletion_requested_at__isnull=False).exists():
+    wish = User.objects.filter(pk=user.pk, deletion_requested_at__isnull=False)
+    if not wish.exists():
+        return
+    try:
         personal_data.requested(user)
+    finally:
+        if not wish.exists():  # taken back meanwhile, when there may have been nothing yet that `kept` could undo
+            personal_data.kept(user)
 
 
 def erase(user: User) -> None:

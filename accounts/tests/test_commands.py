@@ -1,7 +1,9 @@
 """manage.py erase_accounts and unlock_account."""
 
+from contextlib import nullcontext
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from axes.models import AccessFailureLog
@@ -119,6 +121,29 @@ def test_one_that_cannot_be_erased_does_not_keep_the_others(
         call_command("erase_accounts", stdout=StringIO(), stderr=StringIO())
 
     assert list(User.objects.all()) == [member]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_stopped_for_a_wish_that_is_being_taken_back_does_not_stay_so(
+    member: User, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    stopped: set[int] = set()
+
+    def stop(user: User) -> None:
+        deletion.cancel(user=User.objects.get(pk=user.pk))  # in another browser, just before
+        stopped.add(user.pk)
+        if fails:
+            raise RuntimeError("no answer")
+
+    monkeypatch.setattr(personal_data, "KEEPERS", dict(personal_data.KEEPERS))
+    nothing: dict[str, Any] = {"export": lambda user: None, "erase": lambda user: None}
+    personal_data.register("another", **nothing, requested=stop, kept=lambda user: stopped.discard(user.pk))
+    wish(member, days_ago=1)
+
+    with pytest.raises(CommandError) if fails else nullcontext():
+        call_command("erase_accounts", stdout=StringIO(), stderr=StringIO())
+
+    assert not stopped
 
 
 def test_a_wish_that_was_taken_back_meanwhile_erases_nobody(member: User) -> None:

@@ -236,6 +236,20 @@ def test_who_keeps_the_account_goes_on_paying(shop: Shop, member: User, paying: 
     assert charges() == 2
 
 
+def test_who_keeps_the_account_while_stripe_is_being_told_goes_on_paying(
+    shop: Shop, member: User, paying: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = dict(personal_data.KEEPERS)
+    monkeypatch.setattr(personal_data, "KEEPERS", {})
+    nothing: dict[str, Any] = {"export": lambda user: None, "erase": lambda user: None}
+    personal_data.register("before the others", **nothing, requested=keep)
+    personal_data.KEEPERS.update(others)
+    ask(member)
+    found = stripe_api.as_dict(stripe_api.client().v1.subscriptions.retrieve(paying))
+    assert (found["cancel_at_period_end"], found["metadata"].get(changes.STOPPED)) == (False, None)
+    assert Subscription.objects.get().cancels_at is None
+
+
 def test_who_keeps_the_account_when_the_membership_has_ended_is_told_so_and_led_to_the_plans(
     shop: Shop, member: User, paying: str, mailoutbox: list[Any]
 ) -> None:
