@@ -425,6 +425,13 @@ class SecondFactorAdmin(ReadOnly, admin.ModelAdmin[Any]):
         """Superusers, after they have made sure who is asking."""
         return bool(request.user.is_superuser)
 
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """In the history of the account: what its owner called a key is the owner's, and goes with it."""
+        return [
+            self.log_change(request, factor.user, f"Second factor deleted: {factor.get_type_display()}.")
+            for factor in queryset
+        ]
+
 
 @admin.register(EmailAddress)
 class EmailAddressAdmin(ReadOnly, admin.ModelAdmin[Any]):

@@ -299,6 +299,24 @@ def test_a_second_factor_that_was_lost_is_deleted_by_a_superuser(admin: Client, 
     assert other.signed_in
 
 
+@pytest.mark.parametrize("way", ["one", "chosen"])
+def test_deleting_a_second_factor_is_noted_at_the_account_without_what_its_owner_called_it(
+    admin: Client, member: User, way: str
+) -> None:
+    data = {"name": "The telephone of Mara Example", "credential": {}}
+    factor = Authenticator.objects.create(user=member, type=Authenticator.Type.WEBAUTHN, data=data)
+
+    if way == "one":
+        admin.post(f"/admin/mfa/authenticator/{factor.pk}/delete/", {"post": "yes"})
+    else:
+        act(admin, "/admin/mfa/authenticator/", "delete_selected", factor, post="yes")
+
+    assert not Authenticator.objects.exists()
+    entry = LogEntry.objects.get()
+    assert (entry.object_repr, entry.object_id) == ("mara", str(member.pk))
+    assert entry.change_message == "Second factor deleted: WebAuthn."
+
+
 def test_who_may_only_look_can_do_nothing(member: User) -> None:
     looker = User.objects.create_user("lena", "lena@example.org", PHRASE, is_staff=True)
     looker.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
