@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from ..problems import Problem
 from ..refresh import request_refresh
-from .models import DeployedCommit, Deployment, Kind, Pipeline, Standing, Status
+from .models import DeployedCommit, Deployment, DeploymentQuerySet, Kind, Pipeline, Standing, Status
 
 RANK = {Status.STARTED: 0, Status.SUCCEEDED: 1, Status.FAILED: 2, Status.ROLLED_BACK: 3}
 FAILURES = {Status.FAILED, Status.ROLLED_BACK}
@@ -271,13 +272,21 @@ def _hand_on(deployments: Iterable[Deployment]) -> None:
         failed = waiting.pop()
         if failed.status not in FAILURES or not failed.sha:
             continue
-        built_on_it = Deployment.objects.of(failed.service, failed.environment).filter(
-            previous_sha=failed.sha, finished_at__gt=failed.finished_at
-        )
         commits = [Commit(commit.sha, commit.authored_at) for commit in failed.commits.all()]
-        for later in built_on_it.exclude(kind=Kind.ROLLBACK):
+        for later in _built_on(failed):
             _add_commits(later, commits)
             waiting.append(later)
+
+
+def _built_on(failed: Deployment) -> DeploymentQuerySet:
+    """Those whose range begins at it, but for ways back.
+
+    A way back is known by its commit, which was there before, as it is often recorded as planned: an old job run again.
+    """
+    pipeline = Deployment.objects.of(failed.service, failed.environment)
+    there_before = pipeline.filter(finished_at__lte=failed.finished_at).values("sha")
+    ways_back = Q(kind=Kind.ROLLBACK) | (Q(sha__in=there_before) & ~Q(sha=""))
+    return pipeline.filter(previous_sha=failed.sha, finished_at__gt=failed.finished_at).exclude(ways_back)
 
 
 def _attribute(deployment: Deployment, *, created: bool = False) -> None:

@@ -160,6 +160,18 @@ class TestLeadTime:
             ("1.3", "b"): Standing.COUNTED,
         }
 
+    def test_a_way_back_ships_nothing_of_what_it_takes_back_whatever_it_is_called(self) -> None:
+        first = told(1).deployment
+        second = told(2, "a", "b").deployment
+        told(3, sha=first.sha, previous_sha=second.sha)
+        deployments.mark_failed(second, status="rolled_back")
+        told(4, "a", "b", "c", previous_sha=first.sha)
+
+        assert standings() == {
+            **{("1.2", sha): Standing.PENDING for sha in "ab"},
+            **{("1.4", sha): Standing.COUNTED for sha in "abc"},
+        }
+
     @pytest.mark.parametrize("order", [(2, 3), (3, 2)])
     def test_of_two_failures_in_a_row_the_third_ships_all(self, order: tuple[int, ...]) -> None:
         told(1)
