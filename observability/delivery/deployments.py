@@ -7,12 +7,11 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from ..problems import Problem
 from ..refresh import request_refresh
-from .models import DeployedCommit, Deployment, DeploymentQuerySet, Kind, Pipeline, Standing, Status
+from .models import DeployedCommit, Deployment, Kind, Pipeline, Standing, Status
 
 RANK = {Status.STARTED: 0, Status.SUCCEEDED: 1, Status.FAILED: 2, Status.ROLLED_BACK: 3}
 FAILURES = {Status.FAILED, Status.ROLLED_BACK}
@@ -103,10 +102,7 @@ def record(
             _refuse_rollback_of_that_name(told, stored)
             return Recorded(stored, "unchanged")
         _add_commits(stored, commits)
-        if stored.previous_sha:
-            built_on = Deployment.objects.of(stored.service, stored.environment).filter(sha=stored.previous_sha)
-            _hand_on(built_on.filter(status__in=FAILURES))
-        _hand_on([stored])
+        _hand_on(stored)
         _attribute(stored, created=outcome == "created")
         request_refresh()
     return Recorded(stored, outcome)
@@ -145,7 +141,7 @@ def mark_failed(deployment: Deployment, *, status: str = Status.FAILED) -> bool:
         deployment.status = status
         deployment.failure_recorded_at = deployment.failure_recorded_at or timezone.now()
         deployment.save(update_fields=["status", "failure_recorded_at", "updated_at"])
-        _hand_on([deployment])
+        _hand_on(deployment)
         _attribute(deployment)
         request_refresh()
     return True
@@ -262,31 +258,36 @@ def _add_commits(deployment: Deployment, commits: Sequence[Commit]) -> None:
     )
 
 
-def _hand_on(deployments: Iterable[Deployment]) -> None:
-    """What failed, and was built upon instead of taken back, is shipped by the next: give that its commits.
+def _hand_on(deployment: Deployment) -> None:
+    """What failed, and was not taken back, is shipped by the next: give that its commits.
 
-    The range of the next begins at the failed one's commit, so that git does not name them there.
+    Where it was built upon, the range of the next begins at its commit, so that git does not name them there.
     """
-    waiting = list(deployments)
-    while waiting:
-        failed = waiting.pop()
-        if failed.status not in FAILURES or not failed.sha:
-            continue
+    failures = Deployment.objects.of(deployment.service, deployment.environment).filter(status__in=FAILURES)
+    failures = failures.exclude(sha="")
+    concerned = failures.filter(sha__in=[deployment.sha, deployment.previous_sha])
+    waiting = set(concerned.values_list("pk", flat=True))
+    # The earliest first, so that each has been given everything when its turn comes.
+    while failed := failures.filter(pk__in=waiting).in_order().first():
+        waiting.remove(failed.pk)
         commits = [Commit(commit.sha, commit.authored_at) for commit in failed.commits.all()]
-        for later in _built_on(failed):
+        for later in _next(failed):
             _add_commits(later, commits)
-            waiting.append(later)
+            waiting.add(later.pk)
 
 
-def _built_on(failed: Deployment) -> DeploymentQuerySet:
-    """Those whose range begins at it, but for ways back.
+def _next(failed: Deployment) -> list[Deployment]:
+    """Those that shipped what `failed` did not: its commit tried again, and until then what was built on it.
 
-    A way back is known by its commit, which was there before, as it is often recorded as planned: an old job run again.
+    Ways back ship nothing. One that was recorded as planned, as by an old job run again, is known by its commit: that
+    was there before.
     """
     pipeline = Deployment.objects.of(failed.service, failed.environment)
-    there_before = pipeline.filter(finished_at__lte=failed.finished_at).values("sha")
-    ways_back = Q(kind=Kind.ROLLBACK) | (Q(sha__in=there_before) & ~Q(sha=""))
-    return pipeline.filter(previous_sha=failed.sha, finished_at__gt=failed.finished_at).exclude(ways_back)
+    there_before = pipeline.filter(finished_at__lte=failed.finished_at).exclude(sha="")
+    after = pipeline.filter(finished_at__gt=failed.finished_at).exclude(kind=Kind.ROLLBACK)
+    built_on_it = after.filter(previous_sha=failed.sha).exclude(sha__in=there_before.values("sha"))
+    again = after.filter(sha=failed.sha).in_order().first()
+    return [*built_on_it.filter(finished_at__lt=again.finished_at), again] if again else list(built_on_it)
 
 
 def _attribute(deployment: Deployment, *, created: bool = False) -> None:

@@ -172,6 +172,30 @@ class TestLeadTime:
             **{("1.4", sha): Standing.COUNTED for sha in "abc"},
         }
 
+    def test_what_was_tried_again_with_success_is_not_given_to_the_next(self) -> None:
+        told(1)
+        failed = told(2, "b", "c", status="failed").deployment
+        told(3, "b", "c", sha=failed.sha)
+        told(4, "d", previous_sha=failed.sha)
+        assert standings() == {
+            **{("1.2", sha): Standing.PENDING for sha in "bc"},
+            **{("1.3", sha): Standing.COUNTED for sha in "bc"},
+            ("1.4", "d"): Standing.COUNTED,
+        }
+
+    def test_what_failed_counts_where_the_same_commit_was_deployed_again(self) -> None:
+        """The second deployment of a commit has no range, so that git names nothing there."""
+        told(1)
+        second = told(2, "a").deployment
+        told(3, sha=second.sha)
+        told(4, "b", previous_sha=second.sha)
+        deployments.mark_failed(second)
+        assert standings() == {
+            ("1.2", "a"): Standing.PENDING,
+            ("1.3", "a"): Standing.COUNTED,
+            ("1.4", "b"): Standing.COUNTED,
+        }
+
     @pytest.mark.parametrize("order", [(2, 3), (3, 2)])
     def test_of_two_failures_in_a_row_the_third_ships_all(self, order: tuple[int, ...]) -> None:
         told(1)
@@ -226,3 +250,54 @@ class OrderOfTelling(TestCase):
             observed = rows.filter(observed_lead_seconds__isnull=False).values_list("sha", flat=True)
             assert len(set(observed)) == len(observed)
         assert results[0] == results[1]
+
+
+class Shipping(TestCase):
+    @settings(max_examples=150 // FEWER, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        steps=st.lists(
+            st.tuples(
+                st.sampled_from(["deploy", "deploy", "fail"]),
+                st.integers(1, 5),  # the commit that is deployed, or which deployment turns out to have failed
+                st.sampled_from(["succeeded", "succeeded", "failed"]),
+                st.sampled_from(["planned", "rollback"]),  # what ways back are called
+            ),
+            max_size=10,
+        )
+    )
+    def test_each_commit_counts_at_the_first_that_shipped_it_and_stood(self, steps: list[Any]) -> None:
+        """Against a line of commits that are their numbers: a deployment of n ships all from 2 to n."""
+        told(1)
+        made: list[tuple[int, Deployment]] = []
+        for what, number, status, way_back in steps:
+            if what == "fail" and made:
+                _, row = made[number % len(made)]
+                row.refresh_from_db()
+                deployments.mark_failed(row, status="rolled_back")
+            elif what == "deploy":
+                last = deployments.previous_commit(service="web", environment="production", external_id="")
+                previous = int(last, 16)
+                if 1 < number < previous and number not in dict(made):
+                    continue  # that it is older is known to git alone
+                recorded = told(
+                    len(made) + 2,
+                    *(_sha(commit) for commit in range(previous + 1, number + 1)),
+                    sha=_sha(number),
+                    previous_sha="" if number == previous else last,
+                    status=status,
+                    kind=way_back if number < previous else "planned",
+                )
+                made.append((number, recorded.deployment))
+
+        expected: dict[str, int] = {}
+        standing = set(Deployment.objects.shipping().values_list("pk", flat=True))
+        for number, row in made:
+            assert set(row.commits.values_list("sha", flat=True)) <= set(map(_sha, range(2, number + 1)))
+            if row.pk in standing:
+                expected = {**{_sha(commit): row.pk for commit in range(2, number + 1)}, **expected}
+        counted = DeployedCommit.objects.filter(standing=Standing.COUNTED)
+        assert dict(counted.values_list("sha", "deployment")) == expected
+
+
+def _sha(number: int) -> str:
+    return f"{number:040x}"
