@@ -129,9 +129,12 @@ def record(alert: Alert) -> str:
 
 
 def _close_earlier(alert: Alert) -> None:
-    """What fires anew has ended before. Alertmanager tells no end of it where it was inhibited or silenced then."""
+    """What fires anew has ended before. Alertmanager tells no end of it where it was inhibited or silenced then.
+
+    What a person opened again is a person's to close.
+    """
     earlier = Incident.objects.open().filter(fingerprint=alert.fingerprint, started_at__lt=alert.started_at)
-    for incident in earlier.select_for_update():
+    for incident in earlier.filter(reopenings=0).select_for_update():
         _close(incident, {alert.fingerprint: alert.started_at})
 
 

@@ -182,6 +182,18 @@ class TestResolving:
         rows = Incident.objects.order_by("started_at")
         assert [row.resolved_at for row in rows] == [again, None]
 
+    def test_what_a_person_opened_again_stays_open_when_the_same_fires_anew(self, deliver: Deliver) -> None:
+        deliver(resolved())
+        first = Incident.objects.get()
+        incidents.reopen(first)
+        for _ in range(2):
+            deliver(told(starts=NOON + timedelta(hours=1)))
+        assert Incident.objects.open().count() == 2
+
+        assert counts(deliver(resolved())) == {"resolved": 1}, "an end that is told of that very alert"
+        first.refresh_from_db()
+        assert first.resolved_at == END
+
     def test_what_is_heard_of_late_has_ended_before_it_fired_anew(self, deliver: Deliver) -> None:
         again = NOON + timedelta(hours=1)
         deliver(told(starts=again))

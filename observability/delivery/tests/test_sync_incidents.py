@@ -166,6 +166,15 @@ class TestClosing:
         assert alerts.sync().resolved == []
         assert Incident.objects.open().count() == 1
 
+    def test_it_does_too_where_the_same_alert_fires_anew(self, alertmanager: StandIn) -> None:
+        incident = opened()
+        incidents.resolve(incident)
+        incidents.reopen(incident)
+        alertmanager.alerts = [firing(starts=NOON + timedelta(hours=2))]
+        for _ in range(2):
+            alerts.sync()
+        assert Incident.objects.open().count() == 2
+
     def test_what_is_opened_during_the_comparison_stays_open(self, alertmanager: StandIn) -> None:
         class AsItIsAsked(Alertmanager):
             def alerts(self) -> list[dict[str, Any]]:
