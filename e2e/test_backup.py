@@ -207,6 +207,12 @@ def expect_whole(found: dict[str, Any]) -> None:
     assert {name: [sha256, sha256] for name, (sha256, _) in found["files"].items()} == found["files"]
 
 
+def signed_in(installation: Installation) -> int:
+    """How many browsers and API clients."""
+    live = installation.rows("SELECT id FROM accounts_refreshfamily WHERE revoked_at IS NULL")
+    return installation.count("django_session") + len(live)
+
+
 def kept(tables: dict[str, int]) -> dict[str, int]:
     """The tables that a restore leaves as they were."""
     return {name: rows for name, rows in tables.items() if name not in NOT_KEPT}
@@ -371,20 +377,34 @@ def test_whoever_has_the_key_restores_through_a_pipe_and_nobody_else(
         assert hashlib.sha256((other.data_dir / "library" / name).read_bytes()).hexdigest() == sha256
 
 
-def test_an_older_archive_is_migrated_and_a_newer_one_refused(site: Installation, other: Installation) -> None:
-    """The migration that is taken away here, and put back by the restore, is one that only adds."""
-    code = """
-import io, json, re
+# Take a backup as an older version would. The migration that is taken away here, and put back by the restore, is one
+# that only adds.
+OLDER = """
+import io, json
+from datetime import timedelta
 from pathlib import Path
+from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.utils import timezone
-from bambisleep.backups import manifest, places, restoring, taking
+from accounts.models import RefreshFamily, User
+from bambisleep.backups import manifest, restoring, taking
 from bambisleep.backups.errors import BackupError
 
+now = timezone.now()
+later = now + timedelta(days=1)
+Session.objects.update_or_create(session_key="mara", defaults={{"expire_date": later}})
+RefreshFamily.objects.create(
+    user=User.objects.get(), current_jti="1", created_at=now, updated_at=now, expires_at=later
+)
 call_command("migrate", "realtime", "zero", verbosity=0)
 path = Path(r"{path}")
 taking.take_into_file(path, at=timezone.now(), recipients=[], progress=lambda text: None)
 call_command("migrate", verbosity=0)
+"""
+
+
+def test_an_older_archive_is_migrated_and_a_newer_one_refused(site: Installation, other: Installation) -> None:
+    code = """
 manifest.known_migrations, before = lambda: before() - {{"content.0001_initial"}}, manifest.known_migrations
 try:
     restoring.check(io.BufferedReader(path.open("rb")), identity=None, progress=lambda text: None)
@@ -393,10 +413,11 @@ except BackupError as error:
     print(json.dumps(str(error)))
 """
     path = site.data_dir / "older.tar"
-    assert "which has migrations that this one" in script(site, code.format(path=path))
+    assert "which has migrations that this one" in script(site, (OLDER + code).format(path=path))
     printed = done(manage(other, "restore", str(path)))
     assert "migrations brought it up to this version" in printed
     assert other.count("realtime_room") == 0
+    assert signed_in(other) == 0
 
 
 def test_memory_stays_flat_however_large_the_library(site: Installation, key: tuple[str, Path], tmp_path: Path) -> None:
@@ -519,6 +540,27 @@ def test_who_stops_it_in_the_last_moment_has_database_and_files_and_is_told_what
     assert named == there
     done(manage(other, "restore", str(archive), "--replace", "--noinput"))
     assert script(other, FILES) == [named, named]
+
+
+@pytest.mark.parametrize("failure", ["management.CommandError('No lock.')", "db.InterfaceError('Away.')"])
+def test_where_its_migrations_fail_nobody_is_signed_in_and_it_says_what_lacks(
+    failure: str, site: Installation, other: Installation, tmp_path: Path
+) -> None:
+    archive = tmp_path / "older.tar"
+    done(manage(site, "shell", "-v0", "--no-imports", "-c", OLDER.format(path=archive)))
+    failed = restore_when(
+        "from unittest import mock; from django import db; from django.core import management; "
+        "from bambisleep.backups import restoring; "
+        f"restoring.call_command = mock.Mock(side_effect={failure})",
+        other,
+        str(archive),
+    )
+    assert "Database and files are back, but what follows failed" in refusal(failed)
+    assert "run the same command again with --replace" in refusal(failed)
+    assert signed_in(other) == 0
+
+    done(manage(other, "restore", str(archive), "--replace", "--noinput"))
+    assert (other.count("realtime_room"), signed_in(other)) == (0, 0)
 
 
 def test_a_database_that_goes_away_while_it_commits_costs_no_file(

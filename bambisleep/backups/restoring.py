@@ -19,8 +19,8 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
-from django.core.management import call_command
-from django.db import DatabaseError, connection, transaction
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
@@ -98,7 +98,7 @@ def restore(
     effect = _Effect()
     try:
         return _restore(stream, identity, keep_sign_ins, progress, effect)
-    except (DatabaseError, OSError, KeyboardInterrupt) as error:
+    except (DatabaseError, InterfaceError, CommandError, OSError, KeyboardInterrupt) as error:
         if not effect.is_there:
             raise
         said = "was interrupted" if isinstance(error, KeyboardInterrupt) else f"failed ({str(error).strip()})"
@@ -201,6 +201,8 @@ def _held_back() -> Iterator[None]:
 
 def _finish(keep_sign_ins: bool) -> int:
     """Bring the database up to this version, and end what must not go on; how many migrations were run."""
+    if not keep_sign_ins:
+        _end_sign_ins()
     ContentType.objects.clear_cache()
     database.analyze()
     executor = MigrationExecutor(connection)
@@ -210,12 +212,17 @@ def _finish(keep_sign_ins: bool) -> int:
     with transaction.atomic():
         Upload.objects.all().delete()  # what had arrived of them is in no backup
         if not keep_sign_ins:
-            now = timezone.now()
-            Session.objects.all().delete()
-            UserSession.objects.all().delete()
-            RefreshFamily.objects.filter(revoked_at=None).update(revoked_at=now, updated_at=now)
+            UserSession.objects.all().delete()  # people's lists of them
     refresh(force=True)
     return len(plan)
+
+
+def _end_sign_ins() -> None:
+    """First of all, as migrations may fail: each version's tables have what this needs."""
+    now = timezone.now()
+    with transaction.atomic():
+        Session.objects.all().delete()
+        RefreshFamily.objects.filter(revoked_at=None).update(revoked_at=now, updated_at=now)
 
 
 def _manifest(members: Iterator[archive.Member]) -> Manifest:
