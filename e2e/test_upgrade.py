@@ -3,9 +3,11 @@
 `make test-install` runs it on a host (e2e/install)."""
 
 import os
+import pty
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,20 +27,31 @@ class Host:
     installation: Installation
 
     def upgrade(self, wanted: str) -> subprocess.CompletedProcess[str]:
-        script = (ROOT / "deploy/install/upgrade").read_text()
-        for path in ("/opt/", "/etc/"):
-            assert f" {path}" in script
-            script = script.replace(f" {path}", f" {self.root}{path}")
-        path = f"{self.root / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        environment = {**self.installation.environment(), **GIT, "PATH": path, "USER": "root"}
         return subprocess.run(
-            ["sh", "-c", script, "upgrade", wanted],
-            env=environment,
+            self._command(wanted),
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=180,
         )
+
+    def start(self, wanted: str, *, output: int) -> subprocess.Popen[bytes]:
+        """The same, which goes on by itself and says what it says to the descriptor `output`."""
+        return subprocess.Popen(
+            self._command(wanted), env=self._environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+
+    def _command(self, wanted: str) -> list[str]:
+        script = (ROOT / "deploy/install/upgrade").read_text()
+        for path in ("/opt/", "/etc/"):
+            assert f" {path}" in script
+            script = script.replace(f" {path}", f" {self.root}{path}")
+        return ["sh", "-c", script, "upgrade", wanted]
+
+    def _environment(self) -> dict[str, str]:
+        path = f"{self.root / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {**self.installation.environment(), **GIT, "PATH": path, "USER": "root"}
 
     def breaks(self, *, at: str) -> None:
         (self.root / "broken").write_text(at)
@@ -159,6 +172,29 @@ def test_until_the_tables_are_changed_a_failure_leaves_nothing(host: Host, step:
     assert host.nginx_conf.read_text() == "server_name club.example; # v1.0\n"
     assert [call for call in host.calls() if call.startswith("packages")] == ["packages of v1.1", "packages of v1.0"]
     assert not [call for call in host.calls() if call.startswith(("systemctl", "rolling-restart"))]
+
+
+@pytest.mark.parametrize("opened", [pty.openpty, os.pipe], ids=["terminal", "pipe"])
+def test_neither_does_a_terminal_that_hangs_up(host: Host, opened: Callable[[], tuple[int, int]]) -> None:
+    """Then nothing can be written any more, not even that it failed."""
+    gate = host.root / "gate"
+    os.mkfifo(gate)
+    with (host.root / "opt/bambisleep/.venv/bin/pip").open("a") as pip:
+        pip.write(f"! grep -q v1.1 requirements.txt || cat {gate}\n")
+    read, write = opened()
+    with host.start("v1.1", output=write) as process:
+        try:
+            os.close(write)
+            with gate.open("w"):  # pip waits for its end
+                os.close(read)
+                process.send_signal(signal.SIGHUP)
+            assert process.wait(60) == 1
+        finally:
+            process.kill()
+
+    assert host.commit == "v1.0"
+    assert [call for call in host.calls() if call.startswith("packages")] == ["packages of v1.1", "packages of v1.0"]
+    assert host.deployments() == [("v1.1", "failed", "planned")]
 
 
 def test_once_they_are_the_new_code_stays(host: Host) -> None:
