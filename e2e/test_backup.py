@@ -420,6 +420,24 @@ except BackupError as error:
     assert signed_in(other) == 0
 
 
+def test_files_that_stay_in_a_bucket_are_not_said_to_go(
+    site: Installation, other: Installation, tmp_path: Path
+) -> None:
+    bucket = {"LIBRARY_BUCKET": "films", "LIBRARY_BUCKET_ORIGIN": "https://films.example"}
+    archive = tmp_path / "bucket.tar"
+    done(manage(site, "backup", "--to", str(archive), **bucket))
+    done(manage(other, "restore", str(archive), **bucket))
+    since = """
+from content.models import MediaFile
+MediaFile.objects.filter(pk=MediaFile.objects.first().pk).update(name="since.bin")
+"""
+    done(manage(other, "shell", "-v0", "--no-imports", "-c", since, **bucket))
+
+    printed = done(manage(other, "restore", str(archive), "--replace", "--noinput", **bucket))
+    assert "1 files of before, which nothing names any more, stay in the bucket until `manage.py prune" in printed
+    assert "two days" not in printed
+
+
 def test_memory_stays_flat_however_large_the_library(site: Installation, key: tuple[str, Path], tmp_path: Path) -> None:
     size = (600 if LONG else 64) * 2**20
     code = f"""

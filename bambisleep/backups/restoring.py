@@ -41,11 +41,18 @@ STOPS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came back. `migrated`: how many migrations were run on it; `left`: files of before that no row names now."""
+    """What came back.
+
+    Args:
+        migrated: how many migrations were run on it.
+        left: files of before that no row names now.
+        is_swept: they go by themselves. In a bucket, which may be another installation's too, nothing does.
+    """
 
     manifest: Manifest
     migrated: int
     left: int
+    is_swept: bool
 
 
 @dataclass(slots=True)
@@ -130,7 +137,7 @@ def _restore(
     migrated = _finish(keep_sign_ins)
     if staged is not None:
         library.leave_to_sweep(gone)
-    return Restored(found, migrated, len(gone))
+    return Restored(found, migrated, left=len(gone), is_swept=staged is not None)
 
 
 def _stage(plain: BinaryIO, dump: Path, staged: library.Staged | None, progress: Progress) -> Manifest:

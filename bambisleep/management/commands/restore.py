@@ -84,7 +84,9 @@ class Command(BaseCommand):
         if restored.migrated:
             self.stdout.write(f"{restored.migrated} migrations brought it up to this version.")
         if restored.left:
-            self.stdout.write(f"{restored.left} files of before, which nothing names any more, go in two days.")
+            stay = "stay in the bucket until `manage.py prune --only library-files`"
+            end = "go in two days" if restored.is_swept else stay
+            self.stdout.write(f"{restored.left} files of before, which nothing names any more, {end}.")
         for name in found.library.missing:
             self.stderr.write(self.style.WARNING(f"Missing: {name} was missing when the backup was made."))
         if not manifest.knows_key(found):
