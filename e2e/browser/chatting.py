@@ -42,6 +42,8 @@ ROOMS: dict[str, tuple[int, dict[str, Any]]] = {
     "gaps": (0, {}),
     "unacknowledged": (0, {}),
     "told": (0, {}),
+    "hurried": (0, {}),
+    "hasty": (0, {}),
     "undone": (3, {}),
     "pruned": (130, {}),
 }

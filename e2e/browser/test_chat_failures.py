@@ -159,6 +159,80 @@ def test_an_acknowledgement_that_is_lost_makes_one_message(seats: Seats, chat_ho
     assert chat_house.said_in("unacknowledged") == ["once"]
 
 
+def test_what_is_said_while_nothing_is_answered_goes_out_once_each_and_in_order(
+    seats: Seats, chat_house: House
+) -> None:
+    ids: list[str] = []
+    held: list[str | bytes] = []
+    lines: list[WebSocketRoute] = []
+
+    def between(page: WebSocketRoute) -> None:
+        server = page.connect_to_server()
+        lines.append(server)
+
+        def from_page(text: str | bytes) -> None:
+            message = json.loads(text)
+            if message["type"] == "chat":
+                ids.append(message["id"])
+            if is_stalled:
+                held.append(text)
+            else:
+                server.send(text)
+
+        page.on_message(from_page)
+
+    is_stalled = True
+    noor = seats.take("noor", "hurried")
+    noor.listens(between)
+    noor.enters()
+    said = [f"said {number}" for number in range(1, 6)]
+    for text in said:
+        noor.says(text)
+    expect(noor.page.locator(".chat-sending")).to_have_count(5)
+    wait_for(lambda: held or noor.page.wait_for_timeout(50), "the first is under way")
+    is_stalled = False
+    for text in held:
+        lines[-1].send(text)
+    expect(noor.messages).to_have_text(said)
+    expect(noor.page.locator(".chat-outbox .chat-entry")).to_have_count(0)
+    assert chat_house.said_in("hurried") == said
+    assert len(ids) == len(set(ids)) == 5
+
+
+def test_who_is_told_to_wait_waits_though_they_go_on_writing(seats: Seats, chat_house: House) -> None:
+    kinds: list[str] = []
+    lines: list[WebSocketRoute] = []
+
+    def between(page: WebSocketRoute) -> None:
+        server = page.connect_to_server()
+        lines.append(page)
+
+        def from_page(text: str | bytes) -> None:
+            message = json.loads(text)
+            kinds.append(message["type"])
+            if len(lines) == 1 and message["type"] == "chat":
+                refusal = {"type": "error", "code": "too_fast", "detail": "You write too fast.", "retry_after": 3600}
+                page.send(json.dumps({**refusal, "ref": message["id"]}))
+            else:
+                server.send(text)
+
+        page.on_message(from_page)
+
+    noor = seats.take("noor", "hasty")
+    noor.listens(between)
+    noor.enters()
+    said = ["first", "second", "third"]
+    for text in said:
+        noor.says(text)
+    expect(noor.page.locator(".chat-sending")).to_have_count(3)
+    noor.page.evaluate("dispatchEvent(new Event('online'))")  # which makes it ping: what was sent came before that
+    wait_for(lambda: "ping" in kinds or noor.page.wait_for_timeout(50), "the ping comes")
+    assert kinds == ["chat", "ping"]
+    lines[-1].close(code=1012)
+    expect(noor.messages).to_have_text(said)
+    expect(noor.page.locator(".chat-outbox .chat-entry")).to_have_count(0)
+
+
 def test_what_a_moderator_asked_for_as_the_line_went_down_is_not_lost_without_a_word(
     seats: Seats, chat_house: House
 ) -> None:

@@ -19,19 +19,26 @@ class Outbox {
   }
 
   add(text) {
+    const wasIdle = !this.first();
     this.items.push({ id: chance(), text, problem: "", attempts: 0 });
     this.keep();
-    this.go();
+    if (wasIdle) this.go();
   }
 
-  // Sends the first that is not refused; the next one follows when that is dealt with.
+  // The first that is not refused: where there is one, it is under way, or waits for its moment or for the line.
+  first() {
+    return this.items.find((one) => !one.problem);
+  }
+
+  // Sends the first; the next one follows when that is dealt with.
   go() {
     clearTimeout(this.again);
-    const item = this.items.find((one) => !one.problem);
+    const item = this.first();
     if (item) this.sendOut({ type: "chat", id: item.id, text: item.text });
   }
 
   acknowledged(id) {
+    if (!this.items.some((one) => one.id === id)) return; // of a copy: the next one is under way
     this.discard(id);
     this.go();
   }
@@ -63,11 +70,12 @@ class Outbox {
   }
 
   tryAgain(id) {
+    const wasIdle = !this.first();
     const item = this.items.find((one) => one.id === id);
     item.problem = "";
     item.attempts = 0;
     this.keep();
-    this.go();
+    if (wasIdle) this.go();
   }
 
   discard(id) {
