@@ -44,6 +44,7 @@ ROOMS: dict[str, tuple[int, dict[str, Any]]] = {
     "told": (0, {}),
     "hurried": (0, {}),
     "hasty": (0, {}),
+    "lapsed": (0, {}),
     "undone": (3, {}),
     "pruned": (130, {}),
 }

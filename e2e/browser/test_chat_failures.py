@@ -320,3 +320,50 @@ def test_what_the_server_says_of_itself_is_told(seats: Seats, chat_house: House)
         expect(ash.composer).to_be_disabled()
         expect(ash.page.locator(".chat")).to_have_attribute("data-state", "ended")
         ash.enters()
+
+
+def test_a_session_that_ended_while_the_line_was_down_is_told_and_what_waits_is_kept(
+    seats: Seats, chat_house: House
+) -> None:
+    lines: list[WebSocketRoute] = []
+
+    def between(page: WebSocketRoute) -> None:
+        lines.append(page)
+        if is_down:
+            page.close(code=1011)
+        else:
+            page.connect_to_server()
+
+    is_down = False
+    noor = seats.take("", "lapsed")
+    noor.signs_in("noor")
+    noor.listens(between)
+    noor.enters()
+    is_down = True
+    lines[-1].close(code=1011)
+    noor.reads("The connection is lost.")
+    noor.says("too late")
+    (key,) = [one["value"] for one in noor.page.context.cookies() if one["name"] == "sessionid"]
+    delete = f"from django.contrib.sessions.models import Session; Session.objects.get(session_key={key!r}).delete()"
+    run(chat_house.installation, delete, **PRODUCTION)
+    is_down = False
+    noor.page.evaluate("dispatchEvent(new Event('online'))")  # which makes it connect at once
+    noor.reads("You are signed out: you can read, and not write.")
+    noor.is_in()
+    for message in ({"type": "status", "live": False}, {"type": "status", "live": True}, {"type": "done"}):
+        lines[-1].send(json.dumps(message))
+    expect(noor.page.locator(".chat-told")).to_have_text("Done.")  # so what came before that was heard
+    noor.reads("You are signed out: you can read, and not write.")
+    expect(noor.composer).to_be_disabled()
+    expect(noor.page.locator(".chat-sending")).to_have_count(0)
+    expect(noor.page.locator(".chat-failed")).to_contain_text("You are signed out.")
+    link = noor.page.get_by_role("link", name="Sign in again")
+    expect(link).to_have_attribute("href", "/accounts/login/?next=%2Fchat%2Flapsed%2F")
+
+    noor.signs_in("noor")
+    noor.enters()
+    expect(noor.status).to_be_empty()
+    noor.page.locator(".chat-failed").get_by_role("button", name="Try again").click()
+    noor.sees("too late")
+    expect(noor.page.locator(".chat-outbox .chat-entry")).to_have_count(0)
+    assert chat_house.said_in("lapsed") == ["too late"]

@@ -66,6 +66,11 @@ function room(page) {
     return found.href;
   }
 
+  // Whether the page is somebody's, and the line a guest's: the session ended while the line was down.
+  function isSignedOut() {
+    return me !== null && you?.id === null;
+  }
+
   function isMine(entry) {
     return Boolean(entry.author) && entry.author.id === me;
   }
@@ -96,7 +101,8 @@ function room(page) {
     fillGap();
     standing(message);
     showState(line.state);
-    if (you.id === me) outbox.go();
+    if (isSignedOut()) outbox.fail("You are signed out.");
+    else outbox.go();
   }
 
   function beginAnew(last) {
@@ -172,7 +178,6 @@ function room(page) {
     page.querySelector(".chat-name").textContent = message.room.name;
     page.querySelector(".chat-topic").textContent = message.room.topic;
     composer.may(you);
-    if (me !== null && you.id === null) say("You are signed out: you can read, and not write.", goOn("sign in"));
     if (acting.mayModerate !== mayModerate) {
       acting.mayModerate = mayModerate;
       acting.close();
@@ -254,7 +259,8 @@ function room(page) {
 
   function showState(state) {
     page.dataset.state = state;
-    if (state === "open" && !isLive) say("Messages from others may arrive a few seconds late: reconnecting.");
+    if (state === "open" && isSignedOut()) say("You are signed out: you can read, and not write.", goOn("sign in"));
+    else if (state === "open" && !isLive) say("Messages from others may arrive a few seconds late: reconnecting.");
     else if (state === "open") say("");
     else if (state === "waiting") {
       const words = navigator.onLine
