@@ -318,7 +318,8 @@ CHANNEL_LAYERS = {
         "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_connect_timeout": 1.0}], "prefix": "bambisleep"},
     }
     if REDIS_URL
-    else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    # A process joins the group once, when somebody comes.
+    else {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"group_expiry": float("inf")}}  # seconds
 }
 
 # --- Chat ------------------------------------------------------------------------------------------------------------

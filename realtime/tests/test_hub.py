@@ -1,6 +1,7 @@
 """What the connections of one process share: delivery in order and once, messages stored together, empty rooms."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -275,3 +276,29 @@ def test_each_loop_has_a_hub_of_its_own() -> None:
         return hubs.hub()
 
     assert asyncio.run(go()) is not asyncio.run(go())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_without_redis_hears_itself_for_longer_than_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = rows.room()
+    real = time.time
+    monkeypatch.setattr(hubs, "BEAT_SECONDS", 0.01)
+
+    async def go(hub: Hub) -> list[bool]:
+        found: asyncio.Queue[bool] = asyncio.Queue()
+        set_live = hub._set_live
+
+        def noted(is_live: bool) -> None:
+            set_live(is_live)
+            found.put_nowait(is_live)
+
+        monkeypatch.setattr(hub, "_set_live", noted)
+        ear: Any = Ear()
+        floor = await hub.enter(ear, room_id=room.pk, last=0, version=room.updated_at)
+        assert await found.get()
+        monkeypatch.setattr(time, "time", lambda: real() + 86_401)
+        beats = [await found.get() for _ in range(5)]
+        hub.exit(ear, floor)
+        return beats
+
+    assert all(run(go))
