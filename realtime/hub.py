@@ -123,6 +123,8 @@ class Hub:
         floor = self.floors.get(room_id)
         if floor is None:
             floor = self.floors[room_id] = Floor(room_id, last, version)
+        elif floor.version != version:  # what they may do was perhaps asked before the room changed
+            self._due.add(connection)
         floor.connections.add(connection)
         self.look_at(connection)
         return floor
@@ -330,8 +332,9 @@ class Hub:
         due, self._due = self._due, set()
         for floor in list(self.floors.values()):
             state = found.rooms.get(floor.room_id)
-            if state is None:
-                continue  # the room is gone, or was entered just now: next time
+            if state is None:  # the room is gone; or was entered just now, by whoever may be in `found`: next time
+                self._due |= {connection for connection in floor.connections if not connection.is_ending}
+                continue
             is_changed = state.version != floor.version
             floor.version = state.version
             people = []

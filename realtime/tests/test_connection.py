@@ -13,9 +13,9 @@ from django.test import Client
 from accounts import deletion, membership, sessions, sign_in, tokens
 from accounts.models import Membership, User
 from accounts.tests.browser import Browser
-from realtime import connection
+from realtime import connection, hub
 from realtime.connection import open_connections
-from realtime.models import Entry, Room
+from realtime.models import Audience, Entry, Room
 from realtime.tests import rows
 from realtime.tests.talking import talking
 from realtime.threads import in_database
@@ -523,6 +523,68 @@ def test_access_that_ends_while_somebody_comes_in_is_seen(monkeypatch: pytest.Mo
             return await talker.ends()
 
     assert run(go) == (4401, "unauthenticated")
+
+
+def test_a_ban_that_is_read_while_somebody_comes_in_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    mara = rows.member("mara")
+    headers, watcher = cookie(mara), cookie(rows.member("ash"))
+    look, look_in = hub.look, connection.look_in
+    is_read, is_in = asyncio.Event(), asyncio.Event()
+
+    async def look_and_wait(*arguments: Any) -> Any:
+        found = await look(*arguments)
+        if mara.pk in found.users:
+            is_read.set()
+            await is_in.wait()
+        return found
+
+    async def look_in_before(slug: str, who: Any) -> Any:
+        found = await look_in(slug, who)
+        if slug == "members":
+            await in_database(rows.ban)(mara)
+            await is_read.wait()
+        return found
+
+    monkeypatch.setattr(hub, "look", look_and_wait)
+    monkeypatch.setattr(connection, "look_in", look_in_before)
+
+    async def go() -> tuple[int, str]:
+        async with talking(LOBBY, headers=watcher) as other:
+            await other.hears("present")
+            async with talking(MEMBERS, headers=headers) as talker:  # a room that this process did not know
+                await talker.hears("hello")
+                is_in.set()
+                return await talker.ends()
+
+    assert run(go) == (4403, "banned")
+
+
+def test_a_room_that_changes_while_somebody_comes_in_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    mara = rows.member("mara")
+    headers, watcher = cookie(mara), cookie(rows.colleague("kim"))
+    look_in = connection.look_in
+
+    def change() -> None:
+        room = Room.objects.get(slug="lobby")
+        room.audience = Audience.STAFF
+        room.save()
+
+    async def go() -> tuple[int, str]:
+        async with talking(LOBBY, headers=watcher) as other:
+            await other.hears("present")
+
+            async def look_in_before(*arguments: Any) -> Any:
+                found = await look_in(*arguments)
+                await in_database(change)()
+                await other.hears("standing")
+                return found
+
+            monkeypatch.setattr(connection, "look_in", look_in_before)
+            async with talking(LOBBY, headers=headers) as talker:
+                await talker.hears("hello")
+                return await talker.ends()
+
+    assert run(go) == (4404, "not_found")
 
 
 def test_a_room_that_changes_is_told_and_one_that_is_deleted_ends() -> None:
