@@ -142,7 +142,11 @@ class Hub:
         if connection.position > floor.cursor:  # it knows of entries, by another process, that are news here
             await self.read_on(floor)
         while connection.position < floor.cursor and not connection.is_ending:
-            for entry in await entries_after(floor.room_id, connection.position, BATCH):
+            entries = await entries_after(floor.room_id, connection.position, BATCH)
+            if not entries:  # the room is gone, or the database went back: the next look sees which
+                self._wake.set()
+                break
+            for entry in entries:
                 if entry.number > floor.cursor:
                     break
                 connection.push(protocol.encode(entry), "entry")
@@ -305,16 +309,31 @@ class Hub:
 
     async def _look(self) -> None:
         asked = dict(self.floors)  # one that is entered meanwhile is looked at next time
+        cursors = {room_id: floor.cursor for room_id, floor in asked.items()}  # what is stored meanwhile is greater
         found = await look(list(asked), self._seen)
         for room_id, floor in asked.items():
             state = found.rooms.get(room_id)
             if state is None:  # the room is gone
                 for connection in tuple(floor.connections):
                     connection.end(protocol.Close.NOT_FOUND, "not_found")
+            elif state.last_number < cursors[room_id]:
+                self._go_back(floor, state.last_number)
             elif state.last_number > floor.cursor:
                 await self.read_on(floor)
         await self._look_at_people(found)
         await self._count(found)
+
+    def _go_back(self, floor: Floor, last: int) -> None:
+        """The database has less than it had: a replica took over that lacked the last commits, say.
+
+        What people know of the room is no more, so they come back to what there is. Whose access has changed may
+        stand under ids that were seen before: everybody is looked at.
+        """
+        slog.warning("chat_went_back", room=floor.room_id, known=floor.cursor, last=last)
+        floor.cursor = last
+        self._seen = standing.Seen()
+        for connection in tuple(floor.connections):
+            connection.end(protocol.Close.TRY_AGAIN, "unavailable")
 
     async def read_on(self, floor: Floor) -> None:
         """Deliver what is new in the database."""

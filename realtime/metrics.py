@@ -44,7 +44,7 @@ REASONS = (
     "too_big",
     "protocol",
     "slow",  # did not take what it was sent
-    "unavailable",  # the database was away
+    "unavailable",  # the database was away, or went back to an earlier state
     "error",
 )
 DISCONNECTS = counter("websocket_disconnects_total", "Connections that ended.", reason=REASONS)

@@ -40,7 +40,7 @@ class Close(IntEnum):
     TOO_BIG = 1009
     ERROR = 1011
     RESTART = 1012  # this process stops: come back at once, to another
-    TRY_AGAIN = 1013  # too slow a reader, or the database is away: come back in a while
+    TRY_AGAIN = 1013  # too slow a reader, or the database is away or went back: come back in a while
     UNAUTHENTICATED = 4401
     FORBIDDEN = 4403
     NOT_FOUND = 4404

@@ -156,7 +156,7 @@ ENDS = (
     End(
         Close.TRY_AGAIN,
         "slow, unavailable",
-        "The client did not read what it was sent, or the database is away.",
+        "The client did not read what it was sent; or the database is away, or went back to an earlier state.",
         AGAIN,
     ),
     End(

@@ -682,6 +682,29 @@ def test_whoever_comes_back_is_given_what_they_missed(
     assert run(go) == (after, [*numbers, 31])
 
 
+def test_after_the_database_went_back_everybody_comes_back_to_what_it_has() -> None:
+    """As after a failover to a replica that lacked the last commits."""
+    headers = cookie(rows.member("mara"))
+
+    def go_back() -> None:
+        Entry.objects.filter(number__gt=1).delete()
+        Room.objects.filter(slug="lobby").update(last_number=1)
+
+    async def go() -> tuple[tuple[int, str], int]:
+        async with talking(LOBBY, headers=headers) as talker:
+            for name in ("a", "b", "c"):
+                talker.say({"type": "chat", "id": name, "text": name})
+                await talker.hears("ack", id=name)
+            await in_database(go_back)()
+            ended = await talker.ends()
+        async with talking(LOBBY, headers=headers, query="after=3") as talker:
+            await talker.hears("hello", last=1, after=1)
+            talker.say({"type": "chat", "id": "d", "text": "d"})
+            return ended, (await talker.hears("entry"))["number"]
+
+    assert run(go) == ((1013, "unavailable"), 2)
+
+
 def test_history_is_read_in_pages_in_both_directions() -> None:
     rows.entries(Room.objects.get(slug="lobby"), 25)
 

@@ -203,6 +203,54 @@ def test_a_room_that_is_entered_while_the_database_is_asked_is_not_taken_for_gon
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_database_that_went_back_is_followed() -> None:
+    room, mara = rows.room(), rows.member()
+    rows.entries(room, 3, mara)
+
+    async def go(hub: Hub) -> list[int]:
+        old, returning = Ear(position=10), Ear(position=3)
+        floor = hub.floors[room.pk] = floor_with(old, cursor=10)
+        floor.room_id = room.pk
+        floor.connections.add(returning)  # type: ignore[arg-type]
+        async with asyncio.timeout(10):
+            await hub.catch_up(returning, floor)  # type: ignore[arg-type]
+        await hub._look()
+        assert old.ends == returning.ends == ["unavailable"]
+        coming = Ear(position=3)
+        floor.connections.add(coming)  # type: ignore[arg-type]
+        await hub.catch_up(coming, floor)  # type: ignore[arg-type]
+        await hub.say(floor, draft(mara, "m"))
+        await hub._look()
+        assert coming.ends == []
+        return coming.numbers
+
+    assert run(go) == [4]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_stored_while_the_database_is_asked_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    room, mara = rows.room(), rows.member()
+    look = hubs.look
+
+    async def go(hub: Hub) -> list[str]:
+        ear = Ear()
+        floor = hub.floors[room.pk] = floor_with(ear)
+        floor.room_id = room.pk
+
+        async def look_while_somebody_writes(*arguments: Any) -> Any:
+            found = await look(*arguments)
+            await hub.say(floor, draft(mara, "m"))
+            return found
+
+        monkeypatch.setattr(hubs, "look", look_while_somebody_writes)
+        await hub._look()
+        assert ear.numbers == [1]
+        return ear.ends
+
+    assert run(go) == []
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_people_of_a_room_that_is_gone_are_told_so() -> None:
     room = rows.room()
     room_id = room.pk
