@@ -32,6 +32,7 @@ ROOMS: dict[str, tuple[int, dict[str, Any]]] = {
     "unread": (30, {}),
     "long": (130, {}),
     "keys": (0, {}),
+    "converted": (0, {}),
     "hostile": (0, {}),
     "slow": (0, {"slow_mode_seconds": 4}),
     "light": (3, {}),

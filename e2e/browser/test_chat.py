@@ -249,6 +249,21 @@ def test_the_keyboard_alone_writes_and_deletes(seats: Seats, chat_house: House) 
     expect(mara.messages).to_have_text(["This message was deleted."])
 
 
+def test_an_enter_that_ends_a_conversion_sends_nothing(seats: Seats, chat_house: House) -> None:
+    """Safari says of the Enter by which Japanese or Chinese is chosen that nothing is composed any more."""
+    mara = seats("mara", "converted")
+    mara.composer.fill("こんにちは")
+    mara.composer.evaluate(
+        """text => text.dispatchEvent(new KeyboardEvent("keydown", {
+            key: "Enter", keyCode: 229, isComposing: false, bubbles: true, cancelable: true,
+        }))"""
+    )
+    expect(mara.composer).to_have_value("こんにちは")
+    mara.composer.press("Enter")
+    mara.sees("こんにちは")
+    assert chat_house.said_in("converted") == ["こんにちは"]
+
+
 def test_a_hostile_message_is_text_and_links_are_harmless(seats: Seats, chat_house: House) -> None:
     ash = seats("ash", "hostile", viewport={"width": 375, "height": 800})
     boss = seats("boss", "hostile")

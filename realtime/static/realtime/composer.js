@@ -24,7 +24,8 @@ class Composer {
     }
     this.text.addEventListener("input", () => this.changed());
     this.text.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      if (event.key !== "Enter" || event.shiftKey) return;
+      if (event.isComposing || event.keyCode === 229) return; // 229: an input method's, and all that Safari says of it
       event.preventDefault();
       form.requestSubmit();
     });
