@@ -154,6 +154,35 @@ def test_its_log_has_no_query(site: Site) -> None:
     assert "a-secret" not in log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("path", "key", "shown"),
+    [
+        ("/accounts/password/reset/key/1-d2k9ab-0a1b2c/", "0a1b2c", "/accounts/password/reset/key/1-[redacted]"),
+        ("/accounts/password/reset/key/1-d2k9ab-1a2b3c?x=y", "1a2b3c", "/accounts/password/reset/key/1-[redacted]"),
+        ("/accounts/confirm-email/MQ:1vP3xk:2a3b4c/", "2a3b4c", "/accounts/confirm-email/[redacted]"),
+        ("/accounts/confirm-email/MQ%3A1vP3xk%3A3a4b5c", "3a4b5c", "/accounts/confirm-email/[redacted]"),
+        ("/reset/key/1-set-password/reset/key/1-4a5b6c/", "4a5b6c", "/reset/key/1-set-password/reset/key/1-[redacted]"),
+        ("/reset/key/1-5a6b7c/reset/key/1-set-password/", "5a6b7c", "/reset/key/1-[redacted]"),
+    ],
+)
+def test_neither_log_has_the_key_of_a_mailed_link(site: Site, path: str, key: str, shown: str) -> None:
+    site.ask(path, X_Request_ID=f"mailed-{key}")
+
+    log = site.nginx.log.parent / "access.log"
+    line = wait_for(lambda: re.search(rf'"([^"]*)" .*mailed-{key}', log.read_text()), "nginx has logged it")
+    assert line[1] == f"GET {shown}"
+    logged = wait_for(lambda: _logged(site.process, f"mailed-{key}"), "the application has logged it")
+    assert key not in logged["path"]
+
+
+@pytest.mark.parametrize("path", ["/accounts/password/reset/key/1-set-password/", "/accounts/confirm-email/"])
+def test_its_log_has_paths_that_only_look_like_mailed_links(site: Site, path: str) -> None:
+    site.ask(path)
+
+    log = site.nginx.log.parent / "access.log"
+    wait_for(lambda: f'"GET {path} HTTP/1.1" ' in log.read_text(), "the request is logged whole")
+
+
 @pytest.mark.parametrize("header", ["X_Refused_Request", "X_Refused_Status", "Daphne_Root_Path"])
 def test_nobody_but_nginx_says_such_things(site: Site, header: str) -> None:
     before = site.process.metric("security_events_total")

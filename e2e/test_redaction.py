@@ -3,8 +3,10 @@
 import base64
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -54,7 +56,8 @@ class Talk:
 def talk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
     """Everything sent everywhere, once, to a server in production and to one in development."""
     mode = {**PRODUCTION, "LOG_FORMAT": "json"} if request.param == "production" else {}
-    settings = {**mode, "METRICS_TOKEN": METRICS_TOKEN, "TRUSTED_PROXIES": "1"}
+    mails = tmp_path_factory.mktemp("mails")
+    settings = {**mode, "METRICS_TOKEN": METRICS_TOKEN, "TRUSTED_PROXIES": "1", "EMAIL_URL": f"filemail:///{mails}"}
     with installed(tmp_path_factory.mktemp("data")) as installation:
         account = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD}
         made = installation.manage(
@@ -68,6 +71,7 @@ def talk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             if installation.database_url:
                 found.secrets["DATABASE_URL"] = installation.database_url.partition("://")[2].partition("@")[0]
             _sign_in(found)
+            _follow_mailed_links(found, mails)
             _send_everything(found)
             wait_for(lambda: installation.count("observability_security_event") > 0, "security events are stored")
             yield found
@@ -89,6 +93,44 @@ def _sign_in(talk: Talk) -> None:
         "session cookie": server.http.cookies["sessionid"],
     }
     assert server.http.get("/auth/me", headers={"Authorization": f"Bearer {second['access']}"}).status_code == 200
+
+
+def _follow_mailed_links(talk: Talk, mails: Path) -> None:
+    """Somebody new verifies an address and asks for another password; then forged forms are sent there."""
+    visitor = {"base_url": talk.server.url, "trust_env": False, "timeout": 20.0}
+    with httpx.Client(**visitor) as browser, httpx.Client(**visitor) as stranger:  # type: ignore[arg-type]
+        new = {"username": "nora", "email": "nora@example.org", "password": "the phrase of somebody new"}
+        browser.post("/auth/register", json=new).raise_for_status()
+        confirmation = _link_in(mails, "/accounts/confirm-email/")
+        assert browser.post(confirmation, data=_form(browser, confirmation)).status_code == 302
+        fields = {**_form(browser, "/accounts/password/reset/"), "email": "nora@example.org"}
+        assert browser.post("/accounts/password/reset/", data=fields).status_code == 302
+        reset = _link_in(mails, "/accounts/password/reset/key/")
+        opened = browser.get(reset)
+        assert opened.headers["location"] == "/accounts/password/reset/key/2-set-password/", opened.text
+        for link in (confirmation, reset):
+            assert stranger.post(link, headers={"Referer": f"https://other.example{link}"}).status_code == 403
+            assert stranger.get(link.removesuffix("/")).status_code == 301
+    talk.secrets |= {"key of a confirmation": confirmation.split("/")[-2], "key of a reset": reset.split("/")[-2]}
+
+
+def _link_in(mails: Path, path: str) -> str:
+    """The path of a link that was mailed."""
+
+    def found() -> str | None:
+        texts = (mail.read_text().replace("=\n", "") for mail in mails.iterdir())
+        links = (re.search(rf"https?://[^\s/]+({path}\S+)", text) for text in texts)
+        return next((link[1] for link in links if link), None)
+
+    return wait_for(found, f"a mail with a link to {path}") or ""
+
+
+def _form(browser: httpx.Client, path: str) -> dict[str, str]:
+    """The hidden field of the form that stands there."""
+    page = browser.get(path)
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
+    assert token, page.text
+    return {"csrfmiddlewaretoken": token[1]}
 
 
 def _send_everything(talk: Talk) -> None:

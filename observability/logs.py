@@ -38,7 +38,13 @@ TOKEN = re.compile(
     r"|whsec_(?<![A-Za-z]whsec_)\w{4,}"
     r"|bsd_(?<![A-Za-z]bsd_)\w{12,}"
 )
-# A text of these alone can hold no other secret than a token or a card number; most paths and ids end here.
+# What a mailed link holds in its path, and whoever has it may use once (allauth): a key to a new password, one that
+# verifies an address. "set-password" stands where a key stood.
+MAILED_KEY = re.compile(
+    r"(?<=/reset/key/)(?![0-9A-Za-z]+-set-password(?![\w-]))[0-9A-Za-z]+-[^/\s\"'<>]+"
+    r"|(?<=/confirm-email/)[^/\s\"'<>]+"
+)
+# A text of these alone can hold no other secret than those and a card number; most paths and ids end here.
 PLAIN = re.compile(r"[\w/.~-]*")
 SECRET_TEXT = re.compile(
     r"\b(?i:bearer|basic)\s+(?![a-z]+(?![\w.~+/=-]))[\w.~+/=-]{8,}"  # not "basic functionality"
@@ -69,6 +75,8 @@ def redacted(text: str) -> str:
         return text
     if "_" in text or "eyJ" in text:
         text = TOKEN.sub(REDACTED, text)
+    if "/key/" in text or "/confirm-email/" in text:
+        text = MAILED_KEY.sub(REDACTED, text)
     if not PLAIN.fullmatch(text):
         text = SECRET_TEXT.sub(_blank, text)
     return CARD.sub(_blank_card, text)

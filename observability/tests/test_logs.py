@@ -49,6 +49,13 @@ SECRETS_AND_THEIR_PLACES = [
     ("{'refresh_token': 'hun ter22'}", "ter22"),
     ("https://members.example/reset?key=hunter22", "hunter22"),
     ("Referer checking failed - /a/b?next=hunter22&x does not match", "hunter22"),
+    ("/accounts/password/reset/key/1-d2k9ab-0123456789abcdef/", "0123456789abcdef"),
+    ("/accounts/password/reset/key/1-d2k9ab-0123456789abcdef", "0123456789abcdef"),
+    ("/accounts/password/reset/key/1-set-password-d2k9ab/", "d2k9ab"),
+    ("/accounts/confirm-email/MQ:1vP3xk:0123_abcdef-789/", "0123_abcdef-789"),
+    ("/accounts/confirm-email/MQ%3A1vP3xk%3A0123_abcdef-789?next=hunter22", "0123_abcdef-789"),
+    ("Internal Server Error: /accounts/confirm-email/MQ:1vP3xk:0123_abcdef/", "0123_abcdef"),
+    ("/elsewhere/confirm-email/hunter22?key=hunter22", "hunter22"),
     ("null value violates\nDETAIL:  Failing row contains (1, mara, hunter22).", "hunter22"),
 ]
 SECRET_KEYS = [
@@ -63,6 +70,9 @@ ORDINARY = [
     "41ab1fd8842ca8f8aaff1e2d3c4b5a6978869504",  # a commit
     "/content/articles/2025/11/24/a-quiet-night-41/",
     "/watch/episode/1234567890123/",
+    "/accounts/password/reset/key/1-set-password/",
+    "/accounts/password/reset/key/done/",
+    "/accounts/confirm-email/",
     "/static/admin/js/vendor/jquery/jquery.min.4f8b2c1d9e0a.js",
     "2025-11-24T04:09:44.123456Z",
     "2025-11-24 04:09:44 2025-11-25 04:09:44",
