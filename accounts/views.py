@@ -16,7 +16,9 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_safe
+
+from observability.http.methods import takes
 
 from . import deletion, membership, personal_data, sessions, tokens
 from .forms import ConfirmForm
@@ -72,7 +74,7 @@ def export(request: HttpRequest) -> HttpResponse:
     return response
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@takes("GET", "HEAD", "POST")
 @login_required
 @reauthentication_required
 def delete(request: HttpRequest) -> HttpResponse:
@@ -87,7 +89,7 @@ def delete(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/delete.html", context, status=400 if form.errors else 200)
 
 
-@require_POST
+@takes("POST")
 @login_required
 def keep(request: HttpRequest) -> HttpResponse:
     """Take a wish for deletion back."""

@@ -25,12 +25,12 @@ from observability.http.edge import Edge  # noqa: E402
 from observability.http.handler import Handler  # noqa: E402
 from observability.http.routes import expect_known_routes  # noqa: E402
 from observability.refresh import refresher  # noqa: E402
-from realtime.routing import websockets  # noqa: E402
+from realtime.routing import ROUTES, websockets  # noqa: E402
 
 limit_statements()
 raise_limit()
 build.announce(version=__version__)
-expect_known_routes()
+expect_known_routes(sockets=ROUTES)
 if "daphne.server" in sys.modules:
     from observability.http import daphne_sockets
 

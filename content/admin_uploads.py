@@ -22,10 +22,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
-from django.views.decorators.http import require_http_methods
 
 from accounts.models import User
 from observability.http.exchange import request_id_of
+from observability.http.methods import takes
 from observability.problems import CONTENT_TYPE, Problem, problem_body
 
 from . import files, uploads
@@ -90,7 +90,7 @@ class UploadPages:
             *super().get_urls(),  # type: ignore[misc]
         ]
 
-    @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
+    @method_decorator(takes("GET", "HEAD", "POST"))
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -116,7 +116,7 @@ class UploadPages:
         }
         return TemplateResponse(request, "admin/content/mediafile/upload.html", context)
 
-    @method_decorator(require_http_methods(["POST"]))
+    @method_decorator(takes("POST"))
     @answers_problems
     def uploads_view(self, request: HttpRequest) -> HttpResponse:
         """Begin one."""
@@ -132,7 +132,7 @@ class UploadPages:
         )
         return JsonResponse(_standing(upload.pk, 0, upload.size_bytes), status=201)
 
-    @method_decorator(require_http_methods(["GET", "HEAD", "PATCH", "DELETE"]))
+    @method_decorator(takes("GET", "HEAD", "PATCH", "DELETE"))
     @answers_problems
     def upload_view(self, request: HttpRequest, upload: uuid.UUID) -> HttpResponse:
         """Where it stands, a chunk more, or its end."""
@@ -148,7 +148,7 @@ class UploadPages:
         found = uploads.find(upload, by=_who(request))
         return JsonResponse(_standing(upload, found.received_bytes, found.size_bytes))
 
-    @method_decorator(require_http_methods(["POST"]))
+    @method_decorator(takes("POST"))
     @answers_problems
     def finish_view(self, request: HttpRequest, upload: uuid.UUID) -> HttpResponse:
         """Take it into the library."""

@@ -156,6 +156,28 @@ def test_every_fact_is_computed(server: Server) -> None:
     assert {labels["fact"]: value for labels, value in facts if value != 1} == {}
 
 
+@pytest.mark.parametrize(
+    ("method", "route"),
+    [
+        ("GET", "/ws/chat/<slug:slug>/"),
+        ("POST", "/billing/checkout/"),
+        ("GET", "/billing/cancel/"),
+        ("POST", "/billing/cancel/"),
+        ("POST", "/accounts/data/delete/"),
+    ],
+)
+def test_errors_and_durations_are_there_before_the_first(server: Server, method: str, route: str) -> None:
+    errors = [labels["type"] for labels, _ in server.samples("http_requests_errors_total") if labels["route"] == route]
+    timed = [
+        labels["method"]
+        for labels, _ in server.samples("http_request_duration_seconds_count")
+        if labels["route"] == route
+    ]
+
+    assert {"client_error", "server_error"} <= set(errors)
+    assert method in timed
+
+
 def test_no_family_is_told_twice(server: Server) -> None:
     names = [line.split()[2] for line in server.http.get("/metrics").text.splitlines() if line.startswith("# TYPE ")]
 

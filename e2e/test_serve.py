@@ -33,7 +33,11 @@ def test_told_to_stop_it_answers_for_a_while_and_says_it_is_not_ready(installati
         assert (live.status_code, live.headers["connection"]) == (200, "close")
         page = site.http.get("/dora")
         assert (page.status_code, page.headers["connection"]) == (200, "close")
+        errors = site.metric("http_requests_errors_total", type="server_error")
         assert b" 503 " in site.raw(_handshake()).partition(b"\r\n")[0]
+        handshake = {"method": "GET", "route": "/ws/chat/<slug:slug>/", "status": "503"}
+        assert wait_for(lambda: site.metric("http_requests_total", **handshake), "the handshake is counted") == 1
+        assert site.metric("http_requests_errors_total", type="server_error") == errors, "another process takes it"
         assert b" 400 " in site.raw(_climb()).partition(b"\r\n")[0]
         assert site.process.wait(30) == 0
         assert '"in_good_order": true' in site.output

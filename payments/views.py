@@ -18,12 +18,13 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from accounts import deletion
 from accounts.membership import may_see_members_content
 from accounts.models import Membership, User
 from accounts.registration import has_verified_address
+from observability.http.methods import takes
 from observability.http.policy import content_security_policy
 
 from . import changes, checkout, customers, offers, processing, standing, stripe_api
@@ -69,7 +70,7 @@ def signed_in_post(back_to: str) -> Callable[[View], View]:
     """A view for POST alone; who is not signed in gets to the page `back_to` when they are, for a form is gone then."""
 
     def decorate(view: View) -> View:
-        @require_POST
+        @takes("POST")
         @wraps(view)
         def posted(request: HttpRequest) -> HttpResponse:
             if not request.user.is_authenticated:
@@ -196,7 +197,7 @@ def open_portal(request: HttpRequest) -> HttpResponse:
     return _see_other(changes.portal(customer, return_to=return_to, part=part))
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@takes("GET", "HEAD", "POST")
 @login_required
 @asking_stripe(LOOK_FIRST)
 def cancel(request: HttpRequest) -> HttpResponse:
@@ -224,7 +225,7 @@ def resume(request: HttpRequest) -> HttpResponse:
     return _told(request, partial(changes.resume, found.subscription), "Your membership goes on.")
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@takes("GET", "HEAD", "POST")
 @login_required
 @staying
 @asking_stripe(LOOK_FIRST)

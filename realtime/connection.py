@@ -152,6 +152,7 @@ class Connection:
             await self._send({"type": "websocket.close", "code": Close.POLICY})
             return False
         if draining.is_under_way():
+            self.exchange.sent_elsewhere = True
             await draining.refuse_handshake(self.scope, self._send, request_id=self.exchange.request_id)
             return False
         if descriptors.are_scarce():

@@ -12,7 +12,7 @@ from django.db import close_old_connections
 from observability.http.edge import Edge
 from observability.http.handler import Handler
 from observability.http.routes import expect_known_routes
-from realtime.routing import websockets
+from realtime.routing import ROUTES, websockets
 
 
 class SameThreadHandler(Handler):
@@ -44,7 +44,7 @@ class AsgiClient:
     """
 
     def __init__(self) -> None:
-        expect_known_routes()
+        expect_known_routes(sockets=ROUTES)
         self.application = Edge(_Protocols(SameThreadHandler()))
 
     def get(self, path: str, **more: Any) -> Answer:

@@ -188,7 +188,14 @@ class Edge:
                 exchange.status = status
                 seconds = perf_counter() - exchange.started
                 route = exchange.route or UNMATCHED
-                record(method="GET", route=route, status=status, seconds=seconds, request_id=exchange.request_id)
+                record(
+                    method="GET",
+                    route=route,
+                    status=status,
+                    seconds=seconds,
+                    request_id=exchange.request_id,
+                    as_error=not exchange.sent_elsewhere,
+                )
 
         async def send_watched(message: Message) -> None:
             try:

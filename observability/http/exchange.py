@@ -17,7 +17,8 @@ UNMATCHED = "unmatched"
 class Exchange:
     """One request and its response.
 
-    The edge makes it; the handler writes `route` and `user_id`; a view that streams media sets `streams_media`.
+    The edge makes it; the handler writes `route` and `user_id`; a view that streams media sets `streams_media`; who
+    refuses a handshake for another process to take sets `sent_elsewhere`.
     """
 
     request_id: str
@@ -30,6 +31,7 @@ class Exchange:
     first_byte: float | None = None  # seconds of time.perf_counter
     received_bytes: int = 0
     streams_media: bool = False
+    sent_elsewhere: bool = False
     complete: bool = False
     gone: bool = False
     refused: int | None = None

@@ -14,7 +14,7 @@ _served: set[tuple[str, str]] = set()
 _children: dict[tuple[str, str, int], tuple[Any, Any, Any]] = {}
 
 
-def record(*, method: str, route: str, status: int, seconds: float, request_id: str) -> None:
+def record(*, method: str, route: str, status: int, seconds: float, request_id: str, as_error: bool = True) -> None:
     """Count one request.
 
     Args:
@@ -22,6 +22,7 @@ def record(*, method: str, route: str, status: int, seconds: float, request_id: 
         route: the URL pattern, or "unmatched".
         status: as sent to the client, or 499 where it hung up.
         seconds: to the last byte (to the first, where the route streams media).
+        as_error: whether a status from 400 on is an error; not where all went as it should.
         request_id: kept as the exemplar of its bucket (OpenMetrics only), to go from a slow bucket to a log line.
     """
     key = (method, route, status)
@@ -32,7 +33,7 @@ def record(*, method: str, route: str, status: int, seconds: float, request_id: 
             _children[key] = children
     children[0].inc()
     children[1].observe(seconds, {"request_id": request_id})
-    if children[2] is not None:
+    if as_error and children[2] is not None:
         children[2].inc()
 
 

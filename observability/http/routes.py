@@ -1,6 +1,6 @@
 """The `route` label: one bounded name for each URL pattern."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.conf import settings
@@ -34,14 +34,20 @@ def _label(route: str, namespaces: list[str]) -> str:
     return "/" + route
 
 
-def expect_known_routes() -> None:
-    """Create the series of every API and page route at 0; let the admin's, which are many, come as they are visited."""
+def expect_known_routes(*, sockets: Iterable[str] = ()) -> None:
+    """Create the series of every API and page route at 0; let the admin's, which are many, come as they are visited.
+
+    Args:
+        sockets: the routes of WebSockets, which the URL table does not know; a handshake is a GET.
+    """
     for method in ("GET", OTHER):
         expect(method, UNMATCHED)
     serve("GET", settings.STATIC_URL)
+    for route in sockets:
+        expect("GET", route)
     for route, callback in _leaves(get_resolver().url_patterns, ""):
         if route.startswith("/admin/"):
-            for method in ("GET", "POST"):
+            for method in {"GET", "POST", *getattr(callback, "methods", ())} - {"HEAD"}:
                 serve(method, _label(route.removeprefix("/"), ["admin"]))
         elif route not in SILENT:
             for method in _methods(callback):
@@ -60,6 +66,7 @@ def _leaves(patterns: list[Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def _methods(callback: Any) -> list[str]:
     view_class = getattr(callback, "cls", None) or getattr(callback, "view_class", None)
     if view_class is None:
-        return ["GET"]
-    named = [name for name in view_class.http_method_names if hasattr(view_class, name)]
-    return [name.upper() for name in named if name not in {"options", "head", "trace"}]
+        named = getattr(callback, "methods", ("GET",))  # http.methods
+    else:
+        named = [name.upper() for name in view_class.http_method_names if hasattr(view_class, name)]
+    return [name for name in named if name not in {"OPTIONS", "HEAD", "TRACE"}]

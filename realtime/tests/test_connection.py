@@ -13,6 +13,8 @@ from django.test import Client
 from accounts import deletion, membership, sessions, sign_in, tokens
 from accounts.models import Membership, User
 from accounts.tests.browser import Browser
+from bambisleep.tests.client import AsgiClient
+from observability.http import recording
 from realtime import connection, hub
 from realtime.connection import open_connections
 from realtime.models import Audience, Entry, Room
@@ -839,3 +841,30 @@ def test_who_has_too_many_connections_is_recorded(settings: Any, metric: Callabl
 
     assert run(go) == (4429, "too_many")
     assert metric("security_events_total", type="rate_limited") == before + 1
+
+
+@pytest.mark.parametrize(("origin", "status"), [(ORIGIN, "101"), ("https://other.example", "403")])
+def test_a_handshake_is_counted_and_timed_as_a_get_of_its_route(
+    asgi: AsgiClient, metric: Callable[..., float], monkeypatch: pytest.MonkeyPatch, origin: str, status: str
+) -> None:
+    monkeypatch.setattr(recording, "_children", {})  # of tests before in which no route was known
+    labels = {"method": "GET", "route": "/ws/chat/<slug:slug>/"}
+
+    def counts() -> list[float]:
+        return [
+            metric("http_requests_total", status=status, **labels),
+            metric("http_request_duration_seconds_count", **labels),
+            metric("http_requests_errors_total", **labels),
+        ]
+
+    async def shakes_hands() -> None:
+        async with talking(LOBBY, headers={"origin": origin}) as client:
+            if status == "101":
+                await client.hears("hello")
+            else:
+                assert await client.ends()
+
+    before = counts()
+    run(shakes_hands)
+
+    assert counts() == [before[0] + 1, before[1] + 1, before[2] + (status == "403")]
