@@ -133,6 +133,33 @@ def test_head_sends_no_body_however_large_the_page(server: Server) -> None:
     assert body == b""
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/plain; version=1.x",
+        "application/openmetrics-text; version=1.x",
+        "text/plain; version=..; escaping=x, text/plain; version=",
+        "text/plain; version=1.0.0\xb2",
+    ],
+)
+def test_an_accept_that_makes_no_sense_gets_plain_text(server: Server, accept: str) -> None:
+    answer = server.http.get("/metrics", headers={"Accept": accept.encode("latin-1")})
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    assert list(text_string_to_metric_families(answer.text))
+
+
+@pytest.mark.parametrize("version", ["1.1.x", "2..", "99.\xb2"])
+def test_a_version_that_nobody_knows_is_answered(server: Server, version: str) -> None:
+    accept = f"application/openmetrics-text; version={version}"
+
+    answer = server.http.get("/metrics", headers={"Accept": accept.encode("latin-1")})
+
+    assert answer.status_code == 200
+    assert answer.text.endswith("# EOF\n")
+
+
 def test_nothing_but_get_and_head_is_a_scrape(server: Server) -> None:
     answer = server.http.post("/metrics")
 

@@ -7,7 +7,7 @@ A scrape costs one SELECT. With the database down it still answers, with the eve
 import asyncio
 import gzip
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -61,7 +61,7 @@ async def metrics(request: HttpRequest) -> HttpResponse:
     except (DatabaseError, TimeoutError) as error:
         log.warning("facts_unreadable", error=str(error).strip()[:300] or "no answer in time")
         samples = None
-    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    encode, content_type = _encoder(request.headers.get("Accept", ""))
     # Not in `threads`: there a hung database may hold every one.
     body = await asyncio.to_thread(encode, Exposition(samples))
     response = HttpResponse(body, content_type=content_type)
@@ -136,6 +136,14 @@ def fact_families(rows: Iterable[FactSample] | None) -> Iterator[Metric]:
             "bambisleep_facts_age_seconds", "Seconds since the fact checked longest ago was checked.", value=age
         )
     yield from families.values()
+
+
+def _encoder(accept: str) -> tuple[Callable[[Any], bytes], str]:
+    """The format that is asked for, with its content type; text, where what is asked for makes no sense."""
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is no number
+        return choose_encoder("")
 
 
 def _family(metric: facts.Metric) -> Metric:
