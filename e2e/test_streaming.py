@@ -66,7 +66,7 @@ def test_readers_who_leave_leave_no_descriptor_and_are_counted(server: Server, f
     def left() -> float:
         return server.metric("http_requests_total", route=ROUTE, status="499")
 
-    before = left()
+    before, errors = left(), server.metric("http_requests_errors_total", route=ROUTE)
     with ExitStack() as stack:
         readers = [stack.enter_context(closing(_reading(server, film))) for _ in range(20)]
         for reader in readers:
@@ -75,6 +75,7 @@ def test_readers_who_leave_leave_no_descriptor_and_are_counted(server: Server, f
 
     wait_for(lambda: film.opened_by(server) == 0, "every file is closed")
     wait_for(lambda: left() - before == 20, "each is counted as one who left")
+    assert server.metric("http_requests_errors_total", route=ROUTE) == errors, "as a player leaves at each jump"
     assert "Traceback" not in server.output
 
 

@@ -155,8 +155,10 @@ class Edge:
         else:
             status = HANG_UP
         ended = perf_counter()
+        has_left = False
         if exchange.streams_media and exchange.first_byte is not None:
             ended = exchange.first_byte
+            has_left = status == HANG_UP  # as players do at each jump in a film: they have what they wanted
         route = exchange.route or _route_of(scope["path"])
         record(
             method=scope["method"],
@@ -164,6 +166,7 @@ class Edge:
             status=status,
             seconds=ended - exchange.started,
             request_id=exchange.request_id,
+            as_error=not has_left,
         )
         log.info(
             "request",

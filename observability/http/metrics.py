@@ -12,7 +12,8 @@ DURATION = histogram(
 )
 ERRORS = counter(
     "http_requests_errors_total",
-    "HTTP requests answered 4xx (client_error, a client that hung up included) or 5xx (server_error).",
+    "HTTP requests answered 4xx (client_error, a client that hung up included, but not in the midst of media) or 5xx "
+    "(server_error).",
     method=UNKNOWN,
     route=UNKNOWN,
     type=UNKNOWN,

@@ -152,6 +152,37 @@ def test_it_times_a_stream_to_its_last_byte_and_media_to_its_first(metric: Metri
     assert metric("http_request_duration_seconds_sum", route="/test/media/True") < 0.2
 
 
+@pytest.mark.parametrize(
+    ("media", "begins", "errors"), [(True, True, 0), (True, False, 1), (False, True, 1), (False, False, 1)]
+)
+def test_who_leaves_media_that_has_begun_makes_no_error(metric: Metric, media: bool, begins: bool, errors: int) -> None:
+    async def streams(scope: Any, receive: Any, send: Any) -> None:
+        scope["bambisleep"].streams_media = media
+        if begins:
+            await send({"type": "http.response.start", "status": 206, "headers": []})
+            await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        assert (await receive())["type"] == "http.disconnect"
+
+    left, before = metric("http_requests_total", status="499"), metric("http_requests_errors_total")
+    call(streams, disconnect=True)
+
+    assert metric("http_requests_total", status="499") == left + 1
+    assert metric("http_requests_errors_total") == before + errors
+
+
+def test_media_that_fails_after_its_first_byte_is_an_error(metric: Metric) -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        scope["bambisleep"].streams_media = True
+        await send({"type": "http.response.start", "status": 206, "headers": []})
+        raise ZeroDivisionError
+
+    before = metric("http_requests_errors_total", type="server_error")
+    with pytest.raises(ZeroDivisionError):
+        call(fails)
+
+    assert metric("http_requests_errors_total", type="server_error") == before + 1
+
+
 def test_it_answers_500_once_for_an_application_that_raises(metric: Metric) -> None:
     async def raises(scope: Any, receive: Any, send: Any) -> None:
         raise ZeroDivisionError
