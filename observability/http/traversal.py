@@ -4,6 +4,7 @@ Nothing here opens a file: the URL table decides what a path means, and no `..` 
 """
 
 import re
+from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
 # A path without any of these cannot climb; most requests end here, after one scan of a few bytes.
@@ -17,22 +18,32 @@ OVERLONG = [
     (re.compile(rb"(?:\xc0|\xe0\x80|\xf0\x80\x80|\xf8\x80\x80\x80|\xfc\x80\x80\x80\x80)[\xaf\x2f\x6f\xef]"), b"/"),
     (re.compile(rb"\xc0\x5c|\xc1[\x9c\x1c\x5c\xdc\xaf]|\xe0\x81\x9c|\xf0\x80\x81\x9c"), b"\\"),
 ]
+# As software reads them that takes a character's compatible form (NFKC), or one that looks alike. The ellipsis is not
+# here: it stands in ordinary texts.
 LOOKALIKES = str.maketrans(
     {
         "\uff0e": ".",  # fullwidth full stop
+        "\ufe52": ".",  # small full stop
         "\u2024": ".",  # one dot leader
+        "\u2025": "..",  # two dot leader
+        "\ufe30": "..",  # the same, for vertical text
         "\u3002": ".",  # ideographic full stop
+        "\uff61": ".",  # the same, halfwidth
         "\uff0f": "/",  # fullwidth solidus
         "\u2044": "/",  # fraction slash
         "\u2215": "/",  # division slash
         "\uff3c": "\\",  # fullwidth reverse solidus
+        "\ufe68": "\\",  # small reverse solidus
         "\u2216": "\\",  # set minus
     }
 )
 SEPARATOR = re.compile(r"[/\\]")
-IGNORED_AROUND_DOTS = "".join(map(chr, range(33))) + "\x7f"
+SPACES = "\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+IGNORED_AROUND_DOTS = "".join(map(chr, range(33))) + "\x7f" + SPACES
 DECODINGS = 4
-FILE_NAME = re.compile(rb"filename\*?=(\"(?:[^\"\\]|\\.)*\"|[^;\r\n]*)", re.I)
+FILE_NAME = re.compile(rb"filename(\*?)=(\"(?:[^\"\\]|\\.)*\"|[^;\r\n]*)", re.I)
+CHARSET = re.compile(rb"[\w-]*'[\w-]*'")  # and language, before the name in `filename*` (RFC 8187)
+FILE_NAME_BYTES = 300  # of a piece of a form, for the next: as long as a name may be with what stands before it
 
 
 def climbs(path: bytes, query: bytes = b"") -> bool:
@@ -45,14 +56,27 @@ def climbs(path: bytes, query: bytes = b"") -> bool:
     if SUSPICIOUS.search(path) and _climbs(path, alone=True):
         return True
     if query and SUSPICIOUS.search(query):
-        return any(_climbs(part.replace(b"+", b" ")) for part in re.split(rb"[&=]", query) if SUSPICIOUS.search(part))
+        return any(_value_climbs(part.replace(b"+", b" ")) for part in re.split(rb"[&=]", query))
     return False
 
 
 def file_name_climbs(part: bytes) -> bool:
     """Whether a piece of a multipart body names a file outside of where it would be put."""
-    names = (match.group(1).strip(b'"') for match in FILE_NAME.finditer(part))
-    return any(SUSPICIOUS.search(name) and _climbs(name, alone=True) for name in names)
+    return any(SUSPICIOUS.search(name) and _climbs(name, alone=True) for name in _file_names(part))
+
+
+def _file_names(part: bytes) -> Iterator[bytes]:
+    for match in FILE_NAME.finditer(part):
+        name = match[2].strip(b'"')
+        charset = CHARSET.match(name) if match[1] else None
+        yield name[charset.end() :] if charset else name
+
+
+def _value_climbs(value: bytes) -> bool:
+    """Whole, and in the pieces into which some software parts a query at `;`, too."""
+    if not SUSPICIOUS.search(value):
+        return False
+    return _climbs(value) or (b";" in value and any(_climbs(piece) for piece in value.split(b";")))
 
 
 def _climbs(text: bytes, *, alone: bool = False) -> bool:

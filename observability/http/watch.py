@@ -9,7 +9,7 @@ from . import draining
 from .exchange import Exchange, unanswered
 from .flow import flow_of
 from .headers import StandingHeaders
-from .traversal import file_name_climbs
+from .traversal import FILE_NAME_BYTES, file_name_climbs
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -40,6 +40,7 @@ class Watch:
         "_scheme",
         "_send",
         "_standing",
+        "_tail",
     )
 
     def __init__(
@@ -63,6 +64,7 @@ class Watch:
         self._bodiless = bodiless
         self._scheme = scheme
         self._standing = standing
+        self._tail = b""  # of a form's last piece, where a name may have begun
 
     async def receive(self) -> Message:
         """The next message from the client, within the limits."""
@@ -75,10 +77,15 @@ class Watch:
         exchange.received_bytes += len(body)
         if exchange.received_bytes > self._max_body_bytes:
             exchange.refused = 413
-        elif self._multipart and file_name_climbs(body):
-            security.record(type="directory_traversal", exchange=exchange, detail="file name in a form")
-            exchange.refused = 400
+        elif self._multipart:
+            self._read_names(self._tail + body)
         return DISCONNECT if exchange.refused else message
+
+    def _read_names(self, piece: bytes) -> None:
+        if file_name_climbs(piece):
+            security.record(type="directory_traversal", exchange=self._exchange, detail="file name in a form")
+            self._exchange.refused = 400
+        self._tail = piece[-FILE_NAME_BYTES:]
 
     async def send(self, message: Message) -> None:
         """Pass a message on to the client, with the headers that every response has; note how far the response is."""
