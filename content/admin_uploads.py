@@ -1,6 +1,6 @@
 """Uploading in the admin: the page, and the requests by which its script sends a file piece by piece.
 
-    POST   …/uploads/             name, size, item, role → id, offset, chunk
+    POST   …/uploads/             name, size, item, role, id → id, offset, chunk; again with the same id: how it stands
     GET    …/uploads/<id>/        → offset
     PATCH  …/uploads/<id>/        a chunk; the header Upload-Offset says where it begins → offset
     POST   …/uploads/<id>/finish/ → url of what it became
@@ -70,6 +70,13 @@ class StartForm(UploadForm):
 
     name = forms.CharField(max_length=10_000, strip=False)
     size = forms.IntegerField()
+    id = forms.UUIDField(required=False)
+
+
+class CancelForm(forms.Form):
+    """Which one to give up."""
+
+    cancel = forms.UUIDField()
 
 
 class UploadPages:
@@ -96,6 +103,8 @@ class UploadPages:
     ) -> HttpResponse:
         """The page of the form, which the script takes over; without it, small files come in by the form itself."""
         self._expect_right(request)
+        if "cancel" in request.POST:
+            return _cancelled(request)
         form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm(request.GET or None)
         if request.method != "POST":
             form = UploadForm(initial=_chosen(request))
@@ -127,10 +136,17 @@ class UploadPages:
             raise Problem(f"{field}: {errors[0]}")
         told = form.cleaned_data
         self._expect_right(request, told["item"])
+        if told["id"] and (standing := _finished(request, told["id"])) is not None:
+            return JsonResponse(standing)
         upload = uploads.start(
-            by=_who(request), name=told["name"], size_bytes=told["size"], item=told["item"], role=Role(told["role"])
+            by=_who(request),
+            name=told["name"],
+            size_bytes=told["size"],
+            item=told["item"],
+            role=Role(told["role"]),
+            pk=told["id"],
         )
-        return JsonResponse(_standing(upload.pk, 0, upload.size_bytes), status=201)
+        return JsonResponse(_standing(upload.pk, upload.received_bytes, upload.size_bytes), status=201)
 
     @method_decorator(takes("GET", "HEAD", "PATCH", "DELETE"))
     @answers_problems
@@ -143,8 +159,8 @@ class UploadPages:
         if request.method == "DELETE":
             uploads.cancel(upload, by=_who(request))
             return HttpResponse(status=204)
-        if (file := uploads.finished(upload, by=_who(request))) is not None:  # to finish it again says what it became
-            return JsonResponse(_standing(upload, file.size_bytes, file.size_bytes))
+        if (standing := _finished(request, upload)) is not None:
+            return JsonResponse(standing)
         found = uploads.find(upload, by=_who(request))
         return JsonResponse(_standing(upload, found.received_bytes, found.size_bytes))
 
@@ -181,6 +197,25 @@ def _who(request: HttpRequest) -> User:
 def _chosen(request: HttpRequest) -> dict[str, str]:
     """What a link to the page chose: ?item=3&role=poster."""
     return {name: request.GET[name] for name in ("item", "role") if name in request.GET}
+
+
+def _cancelled(request: HttpRequest) -> HttpResponse:
+    """The page again, without the upload that its form gave up."""
+    form = CancelForm(request.POST)
+    try:
+        if not form.is_valid():
+            raise uploads.NoSuchUpload("There is no such upload.")
+        upload = uploads.cancel(form.cleaned_data["cancel"], by=_who(request))
+        messages.success(request, f"“{upload.original_name}” is cancelled.")
+    except uploads.NoSuchUpload as problem:
+        messages.error(request, problem.detail)
+    return HttpResponseRedirect(request.get_full_path())
+
+
+def _finished(request: HttpRequest, upload: uuid.UUID) -> dict[str, Any] | None:
+    """That all of one has arrived, where it is finished: to finish it again says what it became."""
+    file = uploads.finished(upload, by=_who(request))
+    return None if file is None else _standing(upload, file.size_bytes, file.size_bytes)
 
 
 def _standing(upload: uuid.UUID, received: int, size: int) -> dict[str, Any]:

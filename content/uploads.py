@@ -63,12 +63,23 @@ def chunk_bytes() -> int:
     return min(int(settings.MAX_BODY_BYTES), MOST_CHUNK_BYTES)
 
 
-def start(*, by: User, name: str, size_bytes: int, item: Item | None = None, role: Role = Role.MAIN) -> Upload:
+def start(
+    *,
+    by: User,
+    name: str,
+    size_bytes: int,
+    item: Item | None = None,
+    role: Role = Role.MAIN,
+    pk: uuid.UUID | None = None,
+) -> Upload:
     """Begin an upload of a file of that size.
+
+    Args:
+        pk: its id, by default made here. Who did not hear the answer asks again with it, and gets the same upload.
 
     Raises:
         Refused: what can be known to be refused already.
-        Conflict: too many are unfinished.
+        Conflict: too many are unfinished, or something else has that id.
         files.NoRoom: it would not fit on the disk.
     """
     sweep()
@@ -78,15 +89,19 @@ def start(*, by: User, name: str, size_bytes: int, item: Item | None = None, rol
         raise Refused(f"This file is too large: at most {settings.LIBRARY_MAX_FILE_BYTES:,} bytes are taken.")
     if item is not None:
         files.expect_role(item, role)
-    if shutil.disk_usage(files.incoming()).free < size_bytes:
-        raise files.NoRoom("There is not enough room for this file on the library's disk.")
+    pk = pk or uuid.uuid4()
+    told = {"owner": by, "item": item, "role": role, "original_name": files.clean_name(name), "size_bytes": size_bytes}
     with transaction.atomic():
-        User.objects.select_for_update().get(pk=by.pk)  # one at a time, so that the number below is true
+        User.objects.select_for_update().get(pk=by.pk)  # one at a time, so that what follows is true until the end
+        if Upload.objects.filter(pk=pk, became=None, **told).exists():
+            return find(pk, by=by)
+        if Upload.objects.filter(pk=pk).exists() or MediaFile.objects.filter(key=pk).exists():
+            raise Conflict("This upload cannot be begun again: begin another.")
+        if shutil.disk_usage(files.incoming()).free < size_bytes:
+            raise files.NoRoom("There is not enough room for this file on the library's disk.")
         if unfinished(by).count() >= MOST_OPEN:
             raise Conflict(f"You have {MOST_OPEN} unfinished uploads: finish or cancel one of them first.")
-        return Upload.objects.create(
-            owner=by, item=item, role=role, original_name=files.clean_name(name), size_bytes=size_bytes
-        )
+        return Upload.objects.create(pk=pk, **told)
 
 
 def unfinished(by: User) -> QuerySet[Upload]:
@@ -170,9 +185,11 @@ def finished(pk: uuid.UUID, *, by: User) -> MediaFile | None:
     return MediaFile.objects.filter(Q(key=pk, uploaded_by=by) | Q(key__in=there)).first()
 
 
-def cancel(pk: uuid.UUID, *, by: User) -> None:
-    """Give an upload up; raises NoSuchUpload."""
-    _remove(find(pk, by=by))
+def cancel(pk: uuid.UUID, *, by: User) -> Upload:
+    """Give an upload up, and tell what it was; raises NoSuchUpload."""
+    upload = find(pk, by=by)
+    _remove(upload)
+    return upload
 
 
 def sweep(now: datetime | None = None) -> int:

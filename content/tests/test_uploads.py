@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -251,6 +252,50 @@ def test_nobody_has_more_than_a_few_unfinished_uploads(staff: User, member: User
     assert begun(staff)
 
 
+def test_an_upload_that_is_begun_again_with_its_id_is_the_same(staff: User) -> None:
+    pk = uuid.uuid4()
+    uploads_begun = [begun(staff, pk=pk) for _ in range(uploads.MOST_OPEN + 1)]
+    assert {upload.pk for upload in uploads_begun} == {pk}
+    assert Upload.objects.count() == 1
+    send(uploads_begun[0], staff, until=CHUNK)
+    assert begun(staff, pk=pk).received_bytes == CHUNK
+
+
+def test_begun_by_many_at_once_with_the_same_id_it_is_one(staff: User) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from django.db import connection
+
+    pk = uuid.uuid4()
+
+    def attempt(_: int) -> uuid.UUID:
+        try:
+            return begun(staff, pk=pk).pk
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(attempt, range(8))) == {pk}
+    assert Upload.objects.count() == 1
+
+
+def test_an_upload_that_goes_on_needs_no_room_a_second_time(staff: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = begun(staff)
+    send(upload, staff, until=CHUNK)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
+    assert begun(staff, pk=upload.pk) == upload
+    with pytest.raises(files.NoRoom):
+        begun(staff)
+
+
+@pytest.mark.parametrize("more", [{"size_bytes": 5}, {"name": "another.mp4"}, {"role": Role.POSTER}])
+def test_the_id_of_one_upload_is_of_no_other(staff: User, more: dict[str, Any]) -> None:
+    upload = begun(staff)
+    with pytest.raises(files.Conflict, match="begin another"):
+        begun(staff, pk=upload.pk, **more)
+    assert list(Upload.objects.all()) == [upload]
+
+
 # --- Cut off at every stage -------------------------------------------------------------------------------------------
 
 
@@ -401,6 +446,33 @@ def test_whoever_did_not_hear_that_it_is_finished_is_told_that_all_is_there(admi
     assert admin.get(upload["url"]).status_code == 404
 
 
+def test_whoever_did_not_hear_that_it_is_begun_or_finished_begins_it_again(admin: Client) -> None:
+    told = {"name": "Evening.mp4", "size": len(FILM), "role": "main", "id": str(uuid.uuid4())}
+    upload = admin.post(START, told).json()
+    assert upload["id"] == told["id"]
+    patch(admin, upload["url"], 0, FILM[:CHUNK])
+    again = admin.post(START, told)
+    assert (again.status_code, again.json()) == (201, {**upload, "offset": CHUNK})
+    patch(admin, upload["url"], CHUNK, FILM[CHUNK:])
+    done = admin.post(upload["finish"]).json()
+    again = admin.post(START, told)
+    assert (again.status_code, again.json()) == (200, {**upload, "offset": len(FILM)})
+    assert admin.post(again.json()["finish"]).json() == done
+    assert (Upload.objects.count(), MediaFile.objects.count()) == (0, 1)
+
+
+def test_somebody_elses_id_begins_nothing_and_tells_nothing(admin: Client) -> None:
+    clerk = _clerk("add_mediafile")
+    unfinished, finished = begun(clerk), begun(clerk)
+    send(finished, clerk)
+    uploads.finish(finished.pk, by=clerk)
+    for pk in (unfinished.pk, finished.pk):
+        answer = admin.post(START, {"name": "film.mp4", "size": len(FILM), "role": "main", "id": str(pk)})
+        assert answer.status_code == 409
+        assert not {"offset", "url", "id"} & answer.json().keys()
+    assert [upload.owner for upload in Upload.objects.all()] == [clerk]
+
+
 def test_an_upload_that_could_not_be_looked_at_is_kept_and_finished_later(
     library: Path, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -448,6 +520,8 @@ def test_an_offset_that_is_no_number_is_a_bad_request(admin: Client, staff: User
         {"name": "", "size": 5, "role": "main"},
         {"name": "a\0b", "size": 5, "role": "main"},
         {"name": "a" * 20_000, "size": 5, "role": "main"},
+        {"name": "a", "size": 5, "role": "main", "id": "x"},
+        {"name": "a", "size": 5, "role": "main", "id": "0" * 33},
     ],
 )
 def test_a_start_that_makes_no_sense_is_told_why(admin: Client, told: dict[str, Any]) -> None:
@@ -575,6 +649,33 @@ def test_the_page_knows_for_what_it_was_opened_and_what_is_unfinished(admin: Cli
     assert '<option value="poster" selected>' in page
     assert "half.mp4" in page
     assert admin.get(f"{ADD}?item=nonsense&role=%00").status_code == 200
+
+
+def test_an_unfinished_upload_is_cancelled_by_the_form_itself(library: Path, admin: Client, staff: User) -> None:
+    half, other = begun(staff, name="half.mp4"), begun(staff)
+    send(half, staff, until=CHUNK)
+    address = f"{ADD}?role=poster"
+    answer = admin.post(address, {"cancel": str(half.pk)})
+    assert (answer.status_code, answer.headers["location"]) == (302, address)
+    assert (list(Upload.objects.all()), stored(library)) == ([other], [])
+    assert "“half.mp4” is cancelled." in admin.get(address).content.decode()
+
+
+@pytest.mark.parametrize("which", ["theirs", "gone", "no id"])
+def test_what_is_no_upload_of_ones_own_is_not_cancelled(admin: Client, which: str) -> None:
+    theirs = begun(_clerk("add_mediafile"))
+    answer = admin.post(ADD, {"cancel": {"theirs": str(theirs.pk), "gone": str(uuid.uuid4())}.get(which, "x")})
+    assert answer.status_code == 302
+    assert "There is no such upload" in admin.get(ADD).content.decode()
+    assert list(Upload.objects.all()) == [theirs]
+
+
+def test_nothing_is_cancelled_without_the_right_or_the_forms_token(admin: Client, staff: User) -> None:
+    clerk = _clerk()
+    for client, owner in ((signed_in(clerk), clerk), (signed_in(staff, enforce_csrf_checks=True), staff)):
+        upload = begun(owner)
+        assert client.post(ADD, {"cancel": str(upload.pk)}).status_code == 403
+        assert Upload.objects.filter(pk=upload.pk).exists()
 
 
 def _clerk(*rights: str) -> User:

@@ -197,6 +197,94 @@ def test_chosen_again_when_nobody_heard_that_it_was_finished_it_is_not_sent_agai
     staff.problems[:] = [problem for problem in staff.problems if "ERR_CONNECTION_RESET" not in problem]
 
 
+@pytest.mark.parametrize("status", [0, 504], ids=["lost", "answered by a proxy"])
+def test_an_upload_whose_first_answer_is_lost_is_begun_once(
+    staff: Visitor, site: Site, item: str, film: Path, status: int
+) -> None:
+    page, words, starts = staff.page, staff.page.get_by_role("status"), []
+
+    def lose_the_first_answer(route: Route) -> None:
+        if route.request.url.endswith("/uploads/"):
+            starts.append(route.request.post_data)
+            route.fetch()
+            route.fulfill(status=status) if status else route.abort("connectionreset")
+        elif route.request.method != "PATCH":
+            route.continue_()
+
+    page.get_by_role("link", name="Upload the film").click()
+    page.route(UPLOADS, lose_the_first_answer)
+    choose(page, film)
+    expect(words).to_contain_text("Tries again in 2 s")
+    page.get_by_role("button", name="Pause").click()
+    expect(words).to_have_text("Paused.")
+    page.get_by_role("button", name="Resume").click()
+    expect(words).to_contain_text("Tries again in")
+    assert len(starts) >= 3
+    page.once("dialog", lambda dialog: dialog.accept())  # “leave the page?”
+    page.reload()
+    expect(page.locator("section.unfinished tbody tr")).to_have_count(1)
+    page.unroute_all(behavior="ignoreErrors")
+    choose(page, film)
+    page.wait_for_url(re.compile(r"/admin/content/item/\d+/change/"))
+    assert waiting(site) == []
+    staff.problems[:] = [
+        problem for problem in staff.problems if "ERR_CONNECTION_RESET" not in problem and "504" not in problem
+    ]
+
+
+BEGIN_FIVE = """async () => {
+  const token = document.querySelector("[name=csrfmiddlewaretoken]").value;
+  for (const name of ["one", "two", "three", "four", "five"]) {
+    const body = new URLSearchParams({ name: `${name}.webm`, size: 5, role: "main" });
+    await fetch("/admin/content/mediafile/uploads/", { method: "POST", body, headers: { "X-CSRFToken": token } });
+  }
+}"""
+
+
+def test_who_has_too_many_unfinished_uploads_cancels_one_and_begins_another(
+    visit: Callable[..., Visitor], staff: Visitor, item: str, film: Path
+) -> None:
+    page = staff.page
+    page.get_by_role("link", name="Upload the film").click()
+    page.evaluate(BEGIN_FIVE)
+    page.reload()
+    rows, status = page.locator("section.unfinished tbody tr"), page.get_by_role("status")
+    expect(rows).to_have_count(5)
+    choose(page, film)
+    expect(status).to_contain_text("finish or cancel one of them first")
+
+    page.get_by_role("button", name="Cancel three.webm").focus()
+    page.keyboard.press("Enter")
+    expect(status).to_have_text("“three.webm” is cancelled.")
+    expect(page.get_by_role("heading", name="Your unfinished uploads")).to_be_focused()
+    expect(rows).to_have_count(4)
+    page.get_by_role("button", name="Upload").click()
+    page.wait_for_url(re.compile(r"/admin/content/item/\d+/change/"))
+
+    page.go_back()
+    page.reload()
+    expect(rows).to_have_count(4)
+    for name in ("one", "two", "four", "five"):
+        page.get_by_role("button", name=f"Cancel {name}.webm").press("Enter")
+        expect(status).to_have_text(f"“{name}.webm” is cancelled.")
+    expect(page.locator("section.unfinished")).to_be_hidden()
+    expect(page.get_by_label("File:")).to_be_focused()
+    page.reload()
+    expect(page.locator("section.unfinished")).to_have_count(0)
+
+
+def test_an_unfinished_upload_is_cancelled_without_a_script(visit: Callable[..., Visitor], staff: Visitor) -> None:
+    staff.opens("/admin/content/mediafile/add/")
+    staff.page.evaluate(BEGIN_FIVE)
+    plain = visit(javascript=False)
+    plain.signs_in(Account(ADMIN))
+    plain.opens("/admin/content/mediafile/add/")
+    for left in range(4, -1, -1):
+        plain.page.locator("section.unfinished").get_by_role("button").first.click()
+        expect(plain.page.locator(".messagelist")).to_contain_text("is cancelled.")
+        expect(plain.page.locator("section.unfinished tbody tr")).to_have_count(left)
+
+
 def test_a_file_that_is_refused_is_told_in_words(staff: Visitor, site: Site, item: str, tmp_path: Path) -> None:
     page, before = staff.page, kept(site)
     hostile = tmp_path / "<img src=x onerror=alert(1)>.mp4"

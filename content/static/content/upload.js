@@ -11,11 +11,12 @@
   const progress = form.querySelector("progress");
   const numbers = form.querySelector(".upload-numbers");
   const words = form.querySelector(".upload-words");
+  const list = document.querySelector(".unfinished");
   const token = form.elements.csrfmiddlewaretoken.value;
   const LONGEST_PAUSE = 30_000; // milliseconds
   const RATE_SECONDS = 10; // how far back the speed is measured
 
-  let current = null; // { file, upload, controller, paused, samples }
+  let current = null; // { file, id, upload, controller, paused, samples }
 
   form.querySelector(".with-script").hidden = false;
   fileField.required = true;
@@ -28,11 +29,15 @@
   });
   fileField.addEventListener("change", () => {
     const known = fileField.files.length === 1 && remembered(fileField.files[0]);
-    say(known ? "A part of this file has arrived already: the upload will go on where it stood." : "");
+    say(known ? "An upload of this file was begun already: it will go on where it stood." : "");
   });
   buttons.pause.addEventListener("click", pause);
   buttons.resume.addEventListener("click", () => current && send());
   buttons.cancel.addEventListener("click", cancel);
+  list?.addEventListener("submit", (event) => {
+    event.preventDefault();
+    cancelListed(event.submitter);
+  });
   window.addEventListener("online", () => current && current.wake && current.wake());
   window.addEventListener("beforeunload", (event) => {
     if (current !== null && !current.paused) {
@@ -52,7 +57,7 @@
   }
 
   async function run(file) {
-    current = { file, upload: null, controller: null, paused: false, samples: [] };
+    current = { file, id: remembered(file)?.id ?? chance(), upload: null, controller: null, paused: false, samples: [] };
     say("Begins …");
     await send();
   }
@@ -106,25 +111,12 @@
     }
   }
 
-  /** The upload that this file has here already, as the server knows it, or a new one. */
+  /** The upload that has this id, as the server knows it; where it knows none, it begins one. */
   async function begun(mine) {
-    const known = mine.upload ?? remembered(mine.file);
-    if (known) {
-      try {
-        const upload = await persistently(mine, "GET", known.url);
-        say(upload.offset ? "Goes on where it stood." : "Uploads.");
-        return upload;
-      } catch (problem) {
-        if (problem.status !== 404) {
-          throw problem;
-        }
-        forget(mine.file);
-      }
-    }
-    const told = new URLSearchParams({ ...place(), name: mine.file.name, size: mine.file.size });
+    remember(mine.file, mine.id); // before it is asked for: the answer may be lost
+    const told = new URLSearchParams({ ...place(), name: mine.file.name, size: mine.file.size, id: mine.id });
     const upload = await persistently(mine, "POST", form.dataset.start, { body: told });
-    remember(mine.file, upload);
-    say("Uploads.");
+    say(upload.offset ? "Goes on where it stood." : "Uploads.");
     return upload;
   }
 
@@ -226,10 +218,51 @@
     progress.parentElement.hidden = true;
     say("Cancelled.");
     fileField.focus();
-    if (mine.upload) {
-      await fetch(mine.upload.url, { method: "DELETE", headers: { Accept: "application/json", "X-CSRFToken": token } }).catch(
-        () => {}, // it is swept away later
-      );
+    unlist(mine.id);
+    await giveUp(mine.id); // or it is swept away later
+  }
+
+  /** Give up one of the list. */
+  async function cancelListed(button) {
+    if (current?.id === button.value) {
+      cancel();
+      return;
+    }
+    if (button.ariaDisabled) {
+      return; // it was pressed already
+    }
+    button.ariaDisabled = "true";
+    const { done, problem } = await giveUp(button.value);
+    if (done) {
+      say(`“${button.dataset.name}” is cancelled.`);
+    } else {
+      say(problem.detail, true);
+    }
+    if (done || problem.status === 404) {
+      forgetId(button.value);
+      unlist(button.value);
+    }
+    button.ariaDisabled = null;
+  }
+
+  /** Tell the server that an upload is given up; what it answers. */
+  function giveUp(id) {
+    return asked({ controller: new AbortController() }, "DELETE", `${form.dataset.start}${id}/`);
+  }
+
+  /** Take an upload out of the list. Focus that goes with it goes to what stays, and not to the next one's button. */
+  function unlist(id) {
+    const row = list?.querySelector(`[value="${id}"]`)?.closest("tr");
+    if (!row) {
+      return;
+    }
+    const wasThere = row.contains(document.activeElement);
+    row.remove();
+    const isEmpty = !list.querySelector("[name=cancel]");
+    list.hidden = isEmpty;
+    if (wasThere) {
+      const places = isEmpty ? [fileField, buttons.pause, buttons.resume] : [list.querySelector("h2")];
+      places.find((place) => !place.disabled && !place.hidden).focus();
     }
   }
 
@@ -288,9 +321,9 @@
     return `upload:${JSON.stringify([file.name, file.size, file.lastModified, place().item, place().role])}`;
   }
 
-  function remember(file, upload) {
+  function remember(file, id) {
     try {
-      localStorage.setItem(nameOf(file), JSON.stringify({ url: upload.url }));
+      localStorage.setItem(nameOf(file), JSON.stringify({ id }));
     } catch {
       // no storage: a reload begins anew
     }
@@ -310,5 +343,24 @@
     } catch {
       // nothing was remembered
     }
+  }
+
+  function forgetId(id) {
+    try {
+      for (const name of Object.keys(localStorage)) {
+        if (name.startsWith("upload:") && localStorage.getItem(name) === JSON.stringify({ id })) {
+          localStorage.removeItem(name);
+        }
+      }
+    } catch {
+      // nothing was remembered
+    }
+  }
+
+  // An id that nobody else has. `crypto.randomUUID` is for secure pages alone.
+  function chance() {
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    const digits = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
   }
 })();
