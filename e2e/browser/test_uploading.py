@@ -308,6 +308,30 @@ def test_an_upload_whose_sign_in_has_ended_says_so(
     page.context.add_cookies(cookies)  # type: ignore[arg-type]
 
 
+DROP = """(place, names) => {
+  const dataTransfer = new DataTransfer();
+  for (const name of names) {
+    dataTransfer.items.add(new File([name], name));
+  }
+  place.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_of_two_files_that_are_dropped_none_is_taken_and_the_page_says_why(staff: Visitor) -> None:
+    page = staff.page
+    staff.opens("/admin/content/mediafile/add/")
+    field, place, words = page.get_by_label("File:"), page.locator(".drop"), page.get_by_role("status")
+    place.evaluate(DROP, ["one.webm", "two.webm"])
+    expect(words).to_have_text("One file at a time.")
+    expect(field).to_have_js_property("files.length", 0)
+    place.evaluate(DROP, ["one.webm"])
+    expect(field).to_have_value(re.compile(r"one\.webm$"))
+    expect(words).to_have_text("")
+    place.evaluate(DROP, ["two.webm", "three.webm"])
+    expect(words).to_have_text("One file at a time.")
+    expect(field).to_have_value(re.compile(r"one\.webm$"))
+
+
 def test_a_small_picture_comes_in_without_a_script(visit: Callable[..., Visitor], site: Site, tmp_path: Path) -> None:
     from content.tests import samples
 

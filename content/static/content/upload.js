@@ -49,7 +49,12 @@
     drop.addEventListener(kind, (event) => {
       event.preventDefault();
       drop.classList.toggle("over", kind === "dragover");
-      if (kind === "drop" && current === null && event.dataTransfer.files.length) {
+      if (kind !== "drop" || current !== null) {
+        return;
+      }
+      if (event.dataTransfer.files.length > 1) {
+        say("One file at a time.", true);
+      } else if (event.dataTransfer.files.length) {
         fileField.files = event.dataTransfer.files;
         fileField.dispatchEvent(new Event("change"));
       }
