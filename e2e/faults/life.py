@@ -241,12 +241,14 @@ class Life:
 
         def step() -> httpx.Response:
             headers = {"X-CSRFToken": browser.cookies["csrftoken"], "Referer": self.entrance.url}
-            if not state:
-                content = recording(1.0 + next(NUMBERS) / 1000)  # what is there already becomes no file of its own
-                form = {"name": "silence.wav", "size": str(len(content)), "role": "main"}
+            if not state:  # what is there already becomes no file of its own
+                state.update(id=str(uuid.uuid4()), content=recording(1.0 + next(NUMBERS) / 1000))
+            if "url" not in state:
+                size = str(len(bytes(state["content"])))  # type: ignore[arg-type]
+                form = {"id": str(state["id"]), "name": "silence.wav", "size": size, "role": "main"}
                 answer = browser.post("/admin/content/mediafile/uploads/", data=form, headers=headers)
                 if answer.is_success:
-                    state.update(answer.json(), content=content)
+                    state.update(answer.json())
                 return answer
             content, offset = bytes(state["content"]), int(state["offset"])  # type: ignore[arg-type]
             if offset < len(content):
