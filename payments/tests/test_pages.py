@@ -161,6 +161,13 @@ def test_a_cancelled_one_says_when_it_ends_and_can_be_kept(member: User, custome
     assert "Change plan" not in page
 
 
+def test_one_that_ends_after_more_renewals_says_what_it_costs_until_then(member: User, customer: Customer) -> None:
+    subscribe(customer, cancels_at=days_ago(-300))
+    page = shown(member)
+    assert f"It ends on {day(300)}. Until then it costs €9.00 a month, and is renewed next on {day(30)}." in page
+    assert "not charged again" not in page
+
+
 def test_a_failed_payment_says_why_until_when_and_how_to_pay(member: User, customer: Customer) -> None:
     subscription = subscribe(customer, status="past_due", period_starts_at=days_ago(2))
     rows.failed(subscription, hosted_url="https://invoice.example/1", next_attempt_at=days_ago(-1))
