@@ -322,6 +322,27 @@ def test_what_the_server_says_of_itself_is_told(seats: Seats, chat_house: House)
         ash.enters()
 
 
+def test_after_the_end_nothing_is_sending_however_often_it_is_tried_again(seats: Seats, chat_house: House) -> None:
+    lines: list[WebSocketRoute] = []
+
+    def between(page: WebSocketRoute) -> None:
+        server = page.connect_to_server()
+        page.on_message(lambda message: None if '"chat"' in str(message) else server.send(message))
+        lines.append(page)
+
+    ash = seats.take("ash", "told")
+    ash.listens(between)
+    ash.enters()
+    ash.says("held")
+    expect(ash.page.locator(".chat-sending")).to_have_count(1)
+    lines[-1].close(code=4429)
+    for _ in range(2):
+        expect(ash.page.locator(".chat-failed")).to_contain_text("It was not sent.")
+        expect(ash.page.locator(".chat-sending")).to_have_count(0)
+        ash.page.locator(".chat-failed").get_by_role("button", name="Try again").click()
+    expect(ash.page.locator(".chat-failed")).to_contain_text("It was not sent.")
+
+
 def test_a_session_that_ended_while_the_line_was_down_is_told_and_what_waits_is_kept(
     seats: Seats, chat_house: House
 ) -> None:

@@ -5,6 +5,7 @@ const AT_ONCE = 50; // entries that are asked for
 const MOST_SHOWN = 600; // messages in the page while it is read at the end; the older ones are loaded again on demand
 const MOST_MISSED = 2000; // entries; who has missed more begins anew at the end
 const ANSWER_WITHIN = 10_000; // milliseconds
+const NOT_SENT = "It was not sent."; // nor will it be: the line has ended
 
 const ENDS = {
   1008: ["The site has closed the connection: too much came from here at once.", "again"],
@@ -245,7 +246,10 @@ function room(page) {
 
   function showOutbox() {
     drawOutbox(outboxList, outbox?.items || [], {
-      tryAgain: (id) => outbox.tryAgain(id),
+      tryAgain: (id) => {
+        outbox.tryAgain(id);
+        if (line.state === "ended") outbox.fail(NOT_SENT);
+      },
       discard: (id) => outbox.discard(id),
     }, page.querySelector("#chat-text"));
     if (reading.isFollowing) reading.toEnd();
@@ -275,7 +279,7 @@ function room(page) {
     say(words, goOn(way));
     forgetAsked();
     if (me !== null) {
-      outbox.fail("It was not sent.");
+      outbox.fail(NOT_SENT);
       composer.end("You are not in the room.");
     }
     part("present").textContent = "";
