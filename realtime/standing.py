@@ -1,5 +1,6 @@
 """What a process looks up every few seconds: new entries, changed rooms, and whose access may have changed."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ class Seen:
     changes: set[int] | None = None  # ids of AccessChange; None: none was looked at yet
     last_id: int = 0
     everybody_at: float = field(default_factory=time.monotonic)
+
+    def forget_everybody(self) -> None:
+        """Have everybody looked at next: what was found may not have been dealt with."""
+        self.everybody_at = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ def look(room_ids: Sequence[int], seen: Seen) -> Found:
     is_first = seen.changes is None
     if seen.changes is None:
         seen.last_id = AccessChange.objects.aggregate(last=Max("pk"))["last"] or 0
-        seen.changes = set(AccessChange.objects.filter(pk__gt=seen.last_id - LOOK_BACK).values_list("pk", flat=True))
+        seen.changes = set()  # whoever came in before this look may have been asked who they are before the last ones
     changes = AccessChange.objects.filter(pk__gt=seen.last_id - LOOK_BACK)
     for pk, user_id, digest in changes.values_list("pk", "user_id", "session_digest"):
         if pk not in seen.changes:

@@ -504,18 +504,32 @@ def test_the_end_of_a_family_of_tokens_ends_its_connections_and_no_others() -> N
     assert run(go) == (4401, "unauthenticated")
 
 
-def test_access_that_ends_while_somebody_comes_in_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_first", [False, True], ids=["later on", "by the first look"])
+def test_access_that_ends_while_somebody_comes_in_is_seen(monkeypatch: pytest.MonkeyPatch, is_first: bool) -> None:
     mara = rows.member("mara")
     pair, watcher = tokens.issue(mara), cookie(rows.member("ash"))
-    by_token = connection.by_token
+    by_token, look = connection.by_token, hub.look
+    is_out, is_read = asyncio.Event(), asyncio.Event()
+
+    async def look_and_tell(*arguments: Any) -> Any:
+        if is_first:
+            await is_out.wait()
+        is_after = is_out.is_set()
+        found = await look(*arguments)
+        if is_after:
+            is_read.set()
+        return found
 
     async def slowly(raw: str) -> Any:
         found = await by_token(raw)
         await in_database(sign_in.sign_out)(token=pair.refresh)
-        await asyncio.sleep(1)  # this process looks at what has changed, and finds nobody of that name
+        is_out.set()
+        await is_read.wait()
+        await asyncio.sleep(0.1)  # this process deals with what has changed, and finds nobody of that name
         return found
 
     monkeypatch.setattr(connection, "by_token", slowly)
+    monkeypatch.setattr(hub, "look", look_and_tell)
 
     async def go() -> tuple[int, str]:
         async with talking(LOBBY, headers=watcher) as other, talking(LOBBY) as talker:
@@ -527,15 +541,38 @@ def test_access_that_ends_while_somebody_comes_in_is_seen(monkeypatch: pytest.Mo
     assert run(go) == (4401, "unauthenticated")
 
 
+def test_what_a_look_that_fails_had_found_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    mara = rows.member("mara")
+    headers, look_again, failures = cookie(mara), hub.look_again, []
+
+    async def look_again_later(*arguments: Any) -> Any:
+        if failures and failures[-1] is None:
+            failures[-1] = OperationalError("away for a moment")
+            raise failures[-1]
+        return await look_again(*arguments)
+
+    monkeypatch.setattr(hub, "look_again", look_again_later)
+
+    async def go() -> tuple[int, str]:
+        async with talking(LOBBY, headers=headers) as talker:
+            await talker.hears("present", people=1)
+            failures.append(None)
+            await in_database(rows.ban)(mara)
+            return await talker.ends()
+
+    assert run(go) == (4403, "banned")
+    assert isinstance(failures[0], OperationalError)
+
+
 def test_a_ban_that_is_read_while_somebody_comes_in_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     mara = rows.member("mara")
     headers, watcher = cookie(mara), cookie(rows.member("ash"))
     look, look_in = hub.look, connection.look_in
-    is_read, is_in = asyncio.Event(), asyncio.Event()
+    is_banned, is_read, is_in = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def look_and_wait(*arguments: Any) -> Any:
         found = await look(*arguments)
-        if mara.pk in found.users:
+        if mara.pk in found.users and is_banned.is_set():
             is_read.set()
             await is_in.wait()
         return found
@@ -543,6 +580,7 @@ def test_a_ban_that_is_read_while_somebody_comes_in_is_seen(monkeypatch: pytest.
     async def look_in_before(slug: str, who: Any) -> Any:
         found = await look_in(slug, who)
         if slug == "members":
+            is_banned.set()
             await in_database(rows.ban)(mara)
             await is_read.wait()
         return found
