@@ -4,6 +4,7 @@ schemathesis draws requests from the document, valid and not, and every answer m
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from itertools import count
 from typing import Any
@@ -107,6 +108,22 @@ def test_every_operation_names_its_problems(schema: Any) -> None:
             assert problems >= {"400", "401", "403", "405", "406", "413", "415", "503"}, (method, path)
             for status in problems:
                 assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
+
+
+def test_who_says_of_an_incident_that_it_ended_at_another_time_is_answered_as_promised(
+    asgi: AsgiClient, schema: Any
+) -> None:
+    began = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    incident = incidents.open_incident(service="web", environment="production", title="Slow pages", started_at=began)
+    headers = {"Authorization": f"Bearer {deploy_tokens.issue(name='ci', scopes=['incidents:write'])[1]}"}
+    path = f"/dora/incidents/{incident.pk}"
+    ends = [{"resolved_at": (began + timedelta(hours=hours)).isoformat()} for hours in (1, 2)]
+
+    told = [asgi.request("PATCH", path, json=end, headers=headers) for end in ends]
+
+    assert [answer.status for answer in told] == [200, 409]
+    promised = schema.raw_schema["paths"]["/dora/incidents/{id}"]["patch"]["responses"]["409"]
+    assert list(promised["content"]) == [told[1].headers["content-type"]]
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)

@@ -246,6 +246,7 @@ class IncidentView(Records):
     """One incident."""
 
     scopes = {"PATCH": Scope.INCIDENTS_WRITE}
+    conflicts = {"PATCH": "The incident has ended already, at another time."}
 
     @extend_schema(operation_id="dora_incidents_read", responses={200: IncidentShown})
     def get(self, request: Request, pk: int) -> Response:

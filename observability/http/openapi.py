@@ -53,7 +53,10 @@ def link(operation_id: str, **found: Any) -> dict[str, Any]:
 
 
 class ProblemAutoSchema(AutoSchema):
-    """drf-spectacular's, with the errors that any operation may answer, and the links that its view names."""
+    """drf-spectacular's, with the errors that any operation may answer, and links and conflicts that its view names.
+
+    What it answers with 409 it names as `conflicts = {"PATCH": "It has ended already."}`.
+    """
 
     def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
         """The operation object, with problem responses added where it declares none of its own."""
@@ -63,10 +66,12 @@ class ProblemAutoSchema(AutoSchema):
             self.registry.register_on_missing(problem)
             content = {"application/problem+json": {"schema": problem.ref}}
             of_a_row = {"404": "There is no such row."} if "{" in self.path else {}
+            conflict = getattr(self.view, "conflicts", {}).get(self.method)
+            of_its_own = of_a_row | ({"409": conflict} if conflict else {})
             links = getattr(self.view, "links", {}).get(self.method)
             for status, answer in operation["responses"].items():
                 if links and status.startswith("2"):
                     answer["links"] = links
-            for status, description in {**COMMON, **of_a_row}.items():
+            for status, description in {**COMMON, **of_its_own}.items():
                 operation["responses"].setdefault(status, {"description": description, "content": content})
         return operation
