@@ -48,7 +48,6 @@ class Server(uvicorn.Server):
                 ws_max_size=MOST_MESSAGE_BYTES,
                 backlog=BACKLOG,
                 timeout_keep_alive=settings.KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=shutdown_seconds,
             )
         )
         self._drain_seconds = drain_seconds
@@ -91,7 +90,8 @@ class Server(uvicorn.Server):
                 break
             await asyncio.sleep(TURN_SECONDS)
             turns += 1
-        self.config.timeout_graceful_shutdown = math.ceil(max(0.0, deadline - time.monotonic()))
+        left = 0.0 if self.force_exit else deadline - time.monotonic()
+        self.config.timeout_graceful_shutdown = math.ceil(max(0.0, left))
         await super().shutdown(sockets=sockets)
 
     def _is_needed(self, connection: Any, turns: int) -> bool:
