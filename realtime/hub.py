@@ -302,11 +302,11 @@ class Hub:
                 await self._look()
             except DatabaseError as error:
                 slog.warning("chat_blind", error=str(error).strip()[:200])
-                self._seen.forget_everybody()
+                self._seen.owe_everybody()
                 await asyncio.sleep(0.5)
             except Exception:  # noqa: BLE001 -- likewise; without this loop nothing would be seen any more
                 slog.exception("chat_watch_failed")
-                self._seen.forget_everybody()
+                self._seen.owe_everybody()
                 await asyncio.sleep(1)
 
     async def _look(self) -> None:

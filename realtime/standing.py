@@ -27,8 +27,8 @@ class Seen:
     last_id: int = 0
     everybody_at: float = field(default_factory=time.monotonic)
 
-    def forget_everybody(self) -> None:
-        """Have everybody looked at next: what was found may not have been dealt with."""
+    def owe_everybody(self) -> None:
+        """Have everybody looked at next time: what was found was perhaps not dealt with."""
         self.everybody_at = -math.inf
 
 
